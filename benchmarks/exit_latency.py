@@ -1,0 +1,215 @@
+"""How much sooner a sample is done that leaves early: `OMP_NUM_THREADS=1 python benchmarks/exit_latency.py`.
+
+Measures an exported file under ONNX Runtime, batch 1, one thread, on the CPU:
+1. every image is forced out at every exit in turn (by the thresholds), all side by side in one run: median and ninth
+   decile of the latency, and what share of the full network's latency and MACs that is;
+2. with `--images`, the file's own thresholds: how many leave where, and how long those samples took.
+
+    python benchmarks/exit_latency.py runs/demo/chosen/NAME/model.onnx --images digits --write exit_latency_digits
+
+MACs are those of the `architecture.json` beside the model. `--images` is a data set that Offramp knows (its test split),
+a folder or an .npz; without it, noise. With no model, untrained networks of the default space are exported, and beside
+each the same backbone with its last exit only. `--write NAME` writes benchmarks/results/NAME.json.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import count, islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from offramp.architecture import Architecture
+from offramp.cost import cost
+from offramp.export import Model
+from offramp.export._session import forced, run
+
+RESULTS = Path(__file__).parent / "results"
+CLASSES = tuple("0123456789")
+Row = dict[str, Any]
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Milliseconds, and what the call gave."""
+    begin = perf_counter()
+    result = call()
+    return 1000 * (perf_counter() - begin), result
+
+
+def forced_rows(models: dict[str, Model], images: np.ndarray, repeats: int) -> list[Row]:
+    """One row for each exit of each model; all are measured in turns, so that a busy moment hits them alike."""
+    ways = [(name, model, exit) for name, model in models.items() for exit in range(model.exits)]
+    times: dict[tuple[str, int], list[float]] = {(name, exit): [] for name, _, exit in ways}
+    for i in range(-10, repeats):  # ten to warm up
+        for name, model, exit in ways:
+            image, thresholds = images[i % len(images)], forced(exit, model.exits)
+            took, (_, taken) = timed(lambda: run(model.session, image, thresholds))  # noqa: B023
+            assert taken == exit
+            if i >= 0:
+                times[name, exit].append(took)
+    return [exit_row(name, model, exit, times) for name, model, exit in ways]
+
+
+def exit_row(name: str, model: Model, exit: int, times: dict[tuple[str, int], list[float]]) -> Row:
+    mine, full = times[name, exit], times[name, model.exits - 1]
+    row: Row = {"name": name, "forced": True, "exit": exit, "exits": model.exits, "n": len(mine)}
+    row |= {"latency_ms": float(np.median(mine)), "latency_p90_ms": float(np.quantile(mine, 0.9))}
+    row["latency_share"] = row["latency_ms"] / float(np.median(full))
+    macs = exit_macs(model)
+    return row | ({"macs": macs[exit], "macs_share": macs[exit] / macs[-1]} if macs else {})
+
+
+def policy_rows(models: dict[str, Model], images: np.ndarray) -> list[Row]:
+    """What the files' own thresholds come to: one row for each exit that samples left at, one for all of them."""
+    rows = []
+    for name, model in models.items():
+        never = forced(model.exits - 1, model.exits)
+        full, mine, taken = [], [], []
+        for image in images:
+            full.append(timed(lambda: run(model.session, image, never))[0])  # noqa: B023
+            took, (_, exit) = timed(lambda: run(model.session, image, model.policy.thresholds))  # noqa: B023
+            mine.append(took)
+            taken.append(exit)
+        times, exits, macs = np.array(mine), np.array(taken), exit_macs(model)
+        for exit in [*np.unique(exits).tolist(), None]:
+            chosen = times if exit is None else times[exits == exit]
+            row = {"name": name, "forced": False, "exit": "mean" if exit is None else exit, "exits": model.exits}
+            row |= {"n": len(chosen), "share": len(chosen) / len(times)}
+            row["latency_ms"] = float(np.mean(chosen) if exit is None else np.median(chosen))
+            row["latency_share"] = row["latency_ms"] / float(np.mean(full) if exit is None else np.median(full))
+            if macs:
+                row["macs"] = float(np.mean([macs[e] for e in exits])) if exit is None else macs[exit]
+                row["macs_share"] = row["macs"] / macs[-1]
+            rows.append(row)
+    return rows
+
+
+def exit_macs(model: Model) -> tuple[float, ...]:
+    """MACs of a sample that leaves at each exit (executed rule); none where no `architecture.json` lies beside it."""
+    path = model.path.with_name("architecture.json")
+    return cost(Architecture.load(path)).leaving() if path.exists() else ()
+
+
+def untrained(folder: Path, seed: int) -> Iterator[tuple[str, Model]]:
+    """Networks of the default space for 3x32x32 with five exits, the largest, and each one's backbone on its own."""
+    from offramp.spaces import space
+
+    found = space("offramp", (3, 32, 32), 10)
+    samples = islice((a for a in map(found.sample, count(100 * seed)) if len(a.exits) == 5), 3)
+    for name, architecture in [*((f"sample-{a.key}", a) for a in samples), ("largest", found.largest())]:
+        yield name, exported(folder / name, architecture, seed)
+        static = architecture.with_exits(architecture.exits[-1:])
+        yield f"{name}-static", exported(folder / f"{name}-static", static, seed)
+
+
+def exported(folder: Path, architecture: Architecture, seed: int) -> Model:
+    import torch
+
+    from offramp.export import export_onnx
+    from offramp.nn import build
+    from offramp.policy import Policy
+
+    images = torch.randint(0, 256, (8, *architecture.input), dtype=torch.uint8)
+    policy = Policy("max_probability", (0.5,) * (len(architecture.exits) - 1))
+    path = folder / "model.onnx"
+    export_onnx(build(architecture, seed), policy, path, classes=CLASSES, images=images)
+    (folder / "architecture.json").write_text(architecture.to_json())
+    return Model(path)
+
+
+def test_images(source: str | None, model: Model, limit: int, seed: int) -> np.ndarray:
+    """Uint8 (N, C, H, W): noise, or from a data set's test split, a folder or an .npz."""
+    if source is None:
+        return np.random.default_rng(seed).integers(0, 256, (32, *model.input), np.uint8)
+    from offramp.data import names, read_split, task
+
+    split = task(source, seed=seed).test if source in names() else read_split(source, model.classes, model.input)
+    return split.images[:limit].numpy()
+
+
+def show(rows: list[Row]) -> None:
+    columns = ("exit", "n", "share", "latency_ms", "latency_p90_ms", "latency_share", "macs", "macs_share")
+    print(f"{'name':<32}" + "".join(f"{column:>15}" for column in columns))
+    for row in rows:
+        cells = [row.get(column, "") for column in columns]
+        texts = [
+            f"{cell:.3f}"
+            if isinstance(cell, float) and cell < 1e4
+            else f"{cell:.0f}"
+            if isinstance(cell, float)
+            else str(cell)
+            for cell in cells
+        ]
+        print(f"{row['name']:<32}" + "".join(f"{text:>15}" for text in texts))
+
+
+def result(rows: list[Row], command: str) -> Row:
+    return {
+        "what": "Latency of an exported early-exit network by the exit taken, ONNX Runtime, CPU, batch 1, one thread.",
+        "command": command,
+        "hardware": f"{processor()}, one thread, onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "mac_rule": "executed",
+        "rows": rows,
+    }
+
+
+def processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def commit() -> str:
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "--verify", "-q", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or "none"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL.onnx")
+    parser.add_argument("--images", help="a data set's name, a folder or an .npz")
+    parser.add_argument("--limit", type=int, default=1000, help="images used at most (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=300, help="measurements for each exit (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", metavar="NAME", help="write benchmarks/results/NAME.json")
+    return parser.parse_args()
+
+
+def command(given: argparse.Namespace) -> str:
+    options = {"images": None, "limit": 1000, "repeats": 300, "seed": 0, "write": None}
+    chosen = [f"--{name} {getattr(given, name)}" for name, usual in options.items() if getattr(given, name) != usual]
+    return " ".join(["OMP_NUM_THREADS=1 python benchmarks/exit_latency.py", *given.models, *chosen])
+
+
+def main() -> None:
+    given = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        models = {path: Model(path) for path in given.models} or dict(untrained(Path(folder), given.seed))
+        rows: list[Row] = []
+        # One network (and, of the untrained, its backbone on its own) after the other: what is compared is side by side.
+        for name in [name for name in models if not name.endswith("-static")]:
+            group = {key: model for key, model in models.items() if key in (name, f"{name}-static")}
+            images = test_images(given.images, models[name], given.limit, given.seed)
+            rows += forced_rows(group, images, given.repeats)
+            rows += policy_rows(group, images) if given.images else []
+    split = "noise" if given.images is None else f"{given.images} test" if "/" not in given.images else "given"
+    rows = [{"seed": given.seed, "split": split, **row} for row in rows]
+    show(rows)
+    if given.write:
+        path = RESULTS / f"{given.write}.json"
+        path.write_text(json.dumps(result(rows, command(given)), indent=1) + "\n")
+        print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()

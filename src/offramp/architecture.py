@@ -1,0 +1,136 @@
+"""What an early-exit network is: an immutable, hashable, torch-free description that reads and writes JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Activation = Literal["relu", "relu6", "hardswish"]
+Kernel = Annotated[int, Field(ge=1, le=31, multiple_of=1)]
+Bits = Annotated[int, Field(ge=2, le=32)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Conv(_Frozen):
+    """Convolution (odd square kernel, padded by half of it), batch norm, activation."""
+
+    kind: Literal["conv"] = "conv"
+    out: PositiveInt
+    kernel: Kernel = 3
+    stride: PositiveInt = 1
+    act: Activation = "relu"
+
+
+class Separable(_Frozen):
+    """Depthwise convolution, then a pointwise one, each with batch norm and activation."""
+
+    kind: Literal["separable"] = "separable"
+    out: PositiveInt
+    kernel: Kernel = 3
+    stride: PositiveInt = 1
+    act: Activation = "relu"
+
+
+class Bottleneck(_Frozen):
+    """Inverted bottleneck (MobileNetV2/V3): pointwise to `hidden`, depthwise, squeeze-excite, pointwise to `out`.
+
+    Input and output are added where their shapes agree. `squeeze` is the width of the squeeze-excite layer, 0 for none.
+    """
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    out: PositiveInt
+    hidden: PositiveInt
+    kernel: Kernel = 3
+    stride: PositiveInt = 1
+    squeeze: Annotated[int, Field(ge=0)] = 0
+    act: Activation = "relu"
+
+
+Block = Annotated[Conv | Separable | Bottleneck, Field(discriminator="kind")]
+
+
+class Branch(_Frozen):
+    """An exit: `blocks`, pooling of each channel to `grid` x `grid` values, and a linear classifier."""
+
+    blocks: tuple[Block, ...] = ()
+    pool: Literal["avg", "max"] = "avg"
+    grid: PositiveInt = 1
+
+
+class Stage(_Frozen):
+    """A run of backbone blocks, and the exit that reads its output, if there is one."""
+
+    blocks: tuple[Block, ...] = Field(min_length=1)
+    exit: Branch | None = None
+
+
+class Precision(_Frozen):
+    """Bits of the weights and activations, for the backbone and for the exit branches; 32 is float."""
+
+    backbone_weights: Bits = 32
+    backbone_activations: Bits = 32
+    branch_weights: Bits = 32
+    branch_activations: Bits = 32
+
+
+class Architecture(_Frozen):
+    """An early-exit network. The last stage always has an exit: the final classifier.
+
+    Two equal networks are equal objects with equal hashes, whatever genes they came from.
+
+    Raises:
+        pydantic.ValidationError: a field is missing, unknown or out of range, or the last stage has no exit.
+    """
+
+    input: tuple[PositiveInt, PositiveInt, PositiveInt]  # channels, height, width
+    classes: Annotated[int, Field(ge=2)]
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    precision: Precision = Precision()
+
+    @model_validator(mode="after")
+    def _last_stage_exits(self) -> Architecture:
+        if self.stages[-1].exit is None:
+            raise ValueError(f"the last stage (number {len(self.stages) - 1}) has no exit; it needs the final classifier")
+        return self
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """Numbers of the stages that have an exit, in order; the last is always the last stage."""
+        return tuple(i for i, stage in enumerate(self.stages) if stage.exit is not None)
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that name this architecture in files and studies."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def with_exits(self, exits: tuple[int, ...]) -> Architecture:
+        """The same network with only the exits after stages `exits` kept, cut behind the last of them.
+
+        Raises:
+            ValueError: one of `exits` is not an exit of this network, or there is none.
+        """
+        if not exits or not set(exits) <= set(self.exits):
+            raise ValueError(f"exits is {exits}; allowed are one or more of {self.exits}")
+        kept = self.stages[: max(exits) + 1]
+        stages = tuple(s if i in exits else s.model_copy(update={"exit": None}) for i, s in enumerate(kept))
+        return self.model_copy(update={"stages": stages})
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Canonical JSON; `from_json` gives back an equal object."""
+        return self.model_dump_json(indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Read what `to_json` wrote."""
+        return cls.model_validate_json(text)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Architecture:
+        """Read an `architecture.json`."""
+        return cls.from_json(Path(path).read_text())

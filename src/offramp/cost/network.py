@@ -1,0 +1,96 @@
+"""The cost of a whole network, per stage and exit branch, and what leaving at each exit costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from offramp.architecture import Architecture
+from offramp.cost.analytic import CostModel, LayerCost, analytic
+from offramp.layers import layers
+
+MAC_RULES = ("executed", "paper")
+
+
+class ExitCost(NamedTuple):
+    """What one exit adds: `stage` is the backbone since the exit before it, `branch` its own head."""
+
+    position: int
+    stage: LayerCost
+    branch: LayerCost
+
+
+class NetworkCost(NamedTuple):
+    """Costs of every stage (`stages`) and of every stage's exit branch (`branches`, None where there is none)."""
+
+    stages: tuple[LayerCost, ...]
+    branches: tuple[LayerCost | None, ...]
+
+    @property
+    def exits(self) -> tuple[ExitCost, ...]:
+        """One record per exit, in order."""
+        found, since = [], LayerCost()
+        for position, (stage, branch) in enumerate(zip(self.stages, self.branches)):
+            since = since + stage
+            if branch is not None:
+                found.append(ExitCost(position, since, branch))
+                since = LayerCost()
+        return tuple(found)
+
+    @property
+    def total(self) -> LayerCost:
+        """Everything run once: the backbone and all exit branches."""
+        return sum((e.stage + e.branch for e in self.exits), LayerCost())
+
+    @property
+    def params(self) -> int:
+        """Parameters of the backbone and all branches."""
+        return self.total.params
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of all weights."""
+        return self.total.weight_bytes
+
+    @property
+    def activation_bytes(self) -> float:
+        """Peak activation memory in bytes."""
+        return self.total.activation_bytes
+
+    def leaving(self, metric: str = "macs", rule: str = "executed") -> tuple[float, ...]:
+        """Cost of a sample that leaves at each exit.
+
+        Under the rule `executed` every branch that ran is charged: sum of the stages and branches up to the exit. Under
+        `paper` (NACHOS eq. 13, kept for comparison) the branches of earlier exits are free.
+
+        Raises:
+            ValueError: `rule` or `metric` is unknown.
+        """
+        if rule not in MAC_RULES:
+            raise ValueError(f"rule is {rule!r}; allowed are {', '.join(MAC_RULES)}")
+        if metric not in LayerCost._fields:
+            raise ValueError(f"metric is {metric!r}; allowed are {', '.join(LayerCost._fields)}")
+        found, ran = [], 0.0
+        for record in self.exits:
+            stage, branch = getattr(record.stage, metric), getattr(record.branch, metric)
+            ran += stage
+            found.append(ran + branch)
+            if rule == "executed":
+                ran += branch
+        return tuple(found)
+
+    def mean(self, utilisation: Sequence[float], metric: str = "macs", rule: str = "executed") -> float:
+        """Mean cost when the share `utilisation[e]` of the samples leaves at exit e (NACHOS eq. 15)."""
+        costs = self.leaving(metric, rule)
+        if len(costs) != len(utilisation):
+            raise ValueError(f"utilisation has {len(utilisation)} shares; the network has {len(costs)} exits")
+        return sum(share * value for share, value in zip(utilisation, costs))
+
+
+def cost(architecture: Architecture, model: CostModel = analytic) -> NetworkCost:
+    """Cost of `architecture` under `model`: sums over the layers of each stage and exit branch."""
+    stages, branches = [], []
+    for stage in layers(architecture):
+        stages.append(sum(map(model, stage.backbone), LayerCost()))
+        branches.append(sum(map(model, stage.branch), LayerCost()) if stage.branch else None)
+    return NetworkCost(tuple(stages), tuple(branches))

@@ -1,0 +1,86 @@
+"""A folder of image files with one sub-folder per class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from offramp.data._errors import DataError
+from offramp.data._source import Images, Labelled, Options, Source, labelled
+from offramp.data.image import image_header, read_image
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+
+
+def read_folder(root: Path, options: Options) -> Source:
+    """`root/<class>/*.png`, or `root/train/<class>/` beside `root/test/<class>/`, which then is the test split."""
+    parts = [root / "train", root / "test"] if (root / "train").is_dir() and (root / "test").is_dir() else [root]
+    classes = class_folders(parts[0])
+    if len(classes) < 2:
+        raise DataError(
+            f"{parts[0]}: {len(classes)} class folders. Make one sub-folder of images per class, at least two."
+        )
+    listed = [_list_images(part, classes) for part in parts]
+    input = _common_input([file for files, _ in listed for file in files], options.size)
+    found = [
+        labelled(_read_all(files, input), labels, len(classes), part) for (files, labels), part in zip(listed, parts)
+    ]
+    return Source(classes, found[0], found[1] if len(found) > 1 else None, flip=True, pad=max(1, input[1] // 8))
+
+
+def read_class_folders(root: Path, classes: tuple[str, ...], input: tuple[int, int, int]) -> Labelled:
+    """`root/<class>/*.png` for classes already known; a class may be absent, but none may be new."""
+    files, labels = _list_images(root, classes)
+    return labelled(_read_all(files, input), labels, len(classes), root)
+
+
+def class_folders(root: Path) -> tuple[str, ...]:
+    """The names of the class folders in `root`, sorted."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder. Set data.root to a folder with one sub-folder of images per class.")
+    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))
+
+
+def _list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.ndarray]:
+    """Image files in a fixed order, and their labels."""
+    if unknown := set(class_folders(root)) - set(classes):
+        raise DataError(
+            f"{root}: class folders {sorted(unknown)} are not among the classes {list(classes)}. Rename or move them."
+        )
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(path for path in (root / name).glob("*") if _is_image(path))
+        files += found
+        labels += [label] * len(found)
+    if not files:
+        raise DataError(
+            f"{root}: no images right inside its folders {list(classes)}. Images end in {' '.join(sorted(SUFFIXES))}; "
+            "a set that is split already has both train/ and test/, each with the class folders."
+        )
+    return files, np.array(labels, np.int64)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _common_input(files: list[Path], size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """(C, H, W): one channel where every image is grey; `size`, or the size that all share."""
+    headers = [image_header(file) for file in files]
+    channels = 1 if all(grey for grey, _ in headers) else 3
+    if size is not None:
+        return channels, *size
+    for file, (_, shape) in zip(files, headers):
+        if shape != headers[0][1]:
+            raise DataError(
+                f"{file}: {shape[0]} x {shape[1]} (height x width), but {files[0]} is {headers[0][1][0]} x "
+                f"{headers[0][1][1]}. Set size (data.size in the recipe) to bring all images to one size."
+            )
+    return channels, *headers[0][1]
+
+
+def _read_all(files: list[Path], input: tuple[int, int, int]) -> Images:
+    images = np.empty((len(files), *input), np.uint8)
+    for place, file in zip(images, files):
+        place[:] = read_image(file, input)
+    return images

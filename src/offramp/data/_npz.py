@@ -1,0 +1,92 @@
+"""Arrays in an .npz file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offramp.data._errors import DataError
+from offramp.data._source import Labelled, Options, Source, labelled
+
+_PAIRS = (("images", "labels"), ("x_train", "y_train"))
+_TEST = ("x_test", "y_test")
+_MOST_CHANNELS = 4
+
+
+def read_npz(file: Path, options: Options) -> Source:
+    """`images` and `labels`, or `x_train`, `y_train` and perhaps `x_test`, `y_test`; perhaps `classes`, their names."""
+    arrays = _load(file)
+    pair = next((pair for pair in _PAIRS if set(pair) <= set(arrays)), None)
+    if pair is None:
+        raise DataError(f"{file}: has the arrays {sorted(arrays)}; needs images and labels, or x_train and y_train.")
+    labels = _labels(arrays, pair[1], file)
+    classes = _classes(arrays, labels, file)
+    train = labelled(_images(arrays, pair[0], file), labels, len(classes), file)
+    has_test = pair != _PAIRS[0] and set(_TEST) <= set(arrays)
+    test = _pair(arrays, _TEST, len(classes), file) if has_test else None
+    if test is not None and test.images.shape[1:] != train.images.shape[1:]:
+        raise DataError(
+            f"{file}: x_test holds images of shape {test.images.shape[1:]}, x_train {train.images.shape[1:]}."
+        )
+    return Source(classes, train, test, flip=True, pad=max(1, train.images.shape[2] // 8))
+
+
+def read_npz_split(file: Path, classes: int) -> Labelled:
+    """The test arrays of the file where it has them, else its only arrays."""
+    arrays = _load(file)
+    for pair in (_TEST, *_PAIRS):
+        if set(pair) <= set(arrays):
+            return _pair(arrays, pair, classes, file)
+    raise DataError(f"{file}: has the arrays {sorted(arrays)}; needs images and labels, or x_test and y_test.")
+
+
+def _pair(arrays: dict[str, NDArray[Any]], pair: tuple[str, str], classes: int, file: Path) -> Labelled:
+    return labelled(_images(arrays, pair[0], file), _labels(arrays, pair[1], file), classes, file)
+
+
+def _load(file: Path) -> dict[str, NDArray[Any]]:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file. Set data.root to the .npz file.")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # numpy, zipfile and zlib each raise their own
+        raise DataError(
+            f"{file}: not a readable .npz of plain arrays ({error}). Write it again with numpy.savez."
+        ) from error
+
+
+def _images(arrays: dict[str, NDArray[Any]], key: str, file: Path) -> NDArray[np.uint8]:
+    """(N, H, W), (N, H, W, C) or (N, C, H, W) -> (N, C, H, W)."""
+    images = arrays[key]
+    if images.dtype != np.uint8:
+        raise DataError(f"{file}: {key} is {images.dtype}; images are uint8. Bring the pixels to 0..255 and convert.")
+    if images.ndim == 3:
+        return images[:, None]
+    first, last = (images.ndim == 4 and images.shape[axis] <= _MOST_CHANNELS for axis in (1, 3))
+    if first == last:
+        raise DataError(
+            f"{file}: {key} has shape {images.shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W) with at most "
+            f"{_MOST_CHANNELS} channels and larger images."
+        )
+    return images if first else images.transpose(0, 3, 1, 2)
+
+
+def _labels(arrays: dict[str, NDArray[Any]], key: str, file: Path) -> NDArray[Any]:
+    labels = arrays[key]
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels  # Keras writes (N, 1)
+
+
+def _classes(arrays: dict[str, NDArray[Any]], labels: NDArray[Any], file: Path) -> tuple[str, ...]:
+    if "classes" in arrays:
+        return tuple(str(name) for name in arrays["classes"].reshape(-1))
+    if labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{file}: labels are {labels.dtype} of shape {labels.shape}. Give whole numbers from 0, one an image."
+        )
+    if labels.max() >= labels.size:  # also keeps a wild label from asking for a billion class names
+        raise DataError(
+            f"{file}: label {labels.max()} among {labels.size} images. Number the classes from 0 without gaps."
+        )
+    return tuple(str(label) for label in range(int(labels.max()) + 1))

@@ -1,0 +1,143 @@
+"""Modules for the blocks of an architecture, each made from the layer records that the cost models count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from offramp.architecture import Bottleneck, Branch
+from offramp.layers import Layer, Shape, block_layers, branch_layers
+
+_ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid}
+
+
+class _Conv2d(nn.Conv2d):
+    def reset_parameters(self) -> None:
+        """Left to `init_weights`: a supernet builds thousands of networks whose weights are given from outside."""
+
+
+class _BatchNorm2d(nn.BatchNorm2d):
+    def reset_parameters(self) -> None:
+        """Left to `init_weights`."""
+
+
+class _Linear(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Left to `init_weights`."""
+
+
+class Unit(nn.Module):
+    """Convolution, and batch norm and activation where the layer has them."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.conv = _Conv2d(
+            layer.shape_in.channels,
+            layer.shape_out.channels,
+            layer.kernel,
+            layer.stride,
+            padding=layer.kernel // 2,
+            groups=layer.groups,
+            bias=layer.bias,
+        )
+        self.norm = _BatchNorm2d(layer.shape_out.channels) if layer.norm else None
+        self.act = _ACTIVATIONS[layer.act](inplace=True) if layer.act else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.act is None else self.act(x)
+
+
+class SqueezeExcite(nn.Module):
+    """Scales every channel by a factor computed from the channels' means."""
+
+    def __init__(self, reduce: Layer, expand: Layer) -> None:
+        super().__init__()
+        self.reduce, self.expand = Unit(reduce), Unit(expand)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return x * self.expand(self.reduce(x.mean((2, 3), keepdim=True)))
+
+
+class BottleneckBlock(nn.Module):
+    """See `offramp.architecture.Bottleneck`."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        by_name = {layer.name: layer for layer in layers}
+        self.expand, self.depthwise = Unit(by_name["expand"]), Unit(by_name["depthwise"])
+        squeeze = "squeeze.reduce" in by_name
+        self.squeeze = SqueezeExcite(by_name["squeeze.reduce"], by_name["squeeze.expand"]) if squeeze else None
+        self.project = Unit(by_name["project"])
+        self.residual = "add" in by_name
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        y = self.depthwise(self.expand(x))
+        y = self.project(y if self.squeeze is None else self.squeeze(y))
+        return x + y if self.residual else y
+
+
+class Head(nn.Module):
+    """An exit branch: blocks, pooling to a small grid, linear classifier."""
+
+    def __init__(self, branch: Branch, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.blocks, shape = block_modules(branch.blocks, shape)
+        pool, classifier = branch_layers(branch, shape, classes)[-2:]
+        self.pool, self.grid = branch.pool, pool.shape_out[1:]
+        self.window = [size - (grid - 1) * (size // grid) for size, grid in zip(shape[1:], self.grid)]
+        self.step = [size // grid for size, grid in zip(shape[1:], self.grid)]
+        self.classifier = _Linear(classifier.shape_in.elements, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> logits (B, K)."""
+        for block in self.blocks:
+            x = block(x)
+        if self.grid == (1, 1):
+            x = x.mean((2, 3)) if self.pool == "avg" else x.amax((2, 3))
+        else:
+            pool = F.avg_pool2d if self.pool == "avg" else F.max_pool2d
+            x = pool(x, self.window, self.step).flatten(1)
+        return self.classifier(x)
+
+
+def block_modules(blocks: Sequence[object], shape: Shape) -> tuple[nn.ModuleList, Shape]:
+    """One module per block, and the shape of the last one's output."""
+    modules = nn.ModuleList()
+    for block in blocks:
+        layers = block_layers(block, shape)
+        if isinstance(block, Bottleneck):
+            modules.append(BottleneckBlock(layers))
+        else:
+            modules.append(nn.Sequential())
+            for layer in layers:
+                modules[-1].add_module(layer.name, Unit(layer))
+        shape = layers[-1].shape_out
+    return modules, shape
+
+
+def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
+    """Every batch norm inside `module`."""
+    return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def init_weights(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """He initialisation of convolutions by fan-out per group, unit-variance logits of classifiers, neutral batch norms."""
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            nn.BatchNorm2d.reset_parameters(m)
+        if isinstance(m, nn.Conv2d):
+            fan_out = m.kernel_size[0] * m.kernel_size[1] * m.out_channels / m.groups
+            nn.init.normal_(m.weight, 0.0, (2.0 / fan_out) ** 0.5, generator=generator)
+        elif isinstance(m, nn.Linear):
+            nn.init.normal_(m.weight, 0.0, m.in_features**-0.5, generator=generator)
+        if isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None:
+            nn.init.zeros_(m.bias)

@@ -1,0 +1,138 @@
+"""The supernet: one set of shared weights, of which every architecture of a space is a slice."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from offramp.architecture import Architecture, Branch
+from offramp.nn.blocks import batch_norms, init_weights
+from offramp.nn.network import EarlyExitNet
+from offramp.spaces import SearchSpace
+
+_EXIT = re.compile(r"stages\.(\d+)\.exit\.(?:blocks\.(\d+)|classifier)\.")
+_TEMPLATES = 64  # parameterless networks kept for reuse
+
+
+class Supernet(nn.Module):
+    """Shared weights for every architecture of `space`, backbone and exit branches alike.
+
+    A network's parameter is the leading channels (and, of a kernel, the centre) of the shared tensor of the same name. Branch
+    layers are shared per position and operator, classifiers per pooling, apart for branches without layers. There are no shared batch-norm
+    statistics: training uses those of the batch, `slice` leaves them to be re-estimated.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        self.weights = nn.ParameterDict()
+        self.register_buffer("mean", torch.full((space.input[0], 1, 1), 127.5))
+        self.register_buffer("std", torch.full((space.input[0], 1, 1), 64.0))
+        # Modules hold the views for the length of a call, so every thread has modules of its own.
+        self._local = threading.local()
+        generator = torch.Generator().manual_seed(seed)
+        for architecture in space.cover():
+            self._add(architecture, generator)
+
+    def forward(self, images: Tensor, architecture: Architecture, *variants: Architecture) -> Tensor:
+        """Logits of the slice `architecture`, batch norm by the batch's statistics: (B, C, H, W) -> (B, E, K).
+
+        `variants` have the same backbone and exits but other branches; theirs follow, (B, E * (1 + variants), K), at the cost of
+        the branches alone.
+        """
+        net = self._bound(architecture)
+        maps = net.features(images)
+        return torch.cat([net.classify(maps), *(self._bound(v).classify(maps) for v in variants)], 1)
+
+    def slice(self, architecture: Architecture) -> EarlyExitNet:
+        """An independent network with a copy of the weights; its batch-norm statistics are unset (mean 0, variance 1)."""
+        net = EarlyExitNet(architecture).to(self.mean.device)
+        for norm in batch_norms(net):
+            norm.reset_running_stats()
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                parameter.copy_(self._view(shared_name(architecture, name), parameter.shape))
+            net.mean.copy_(self.mean)
+            net.std.copy_(self.std)
+        return net
+
+    def normalise(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set the channels' means and standard deviations, in 0..255."""
+        EarlyExitNet.normalise(self, mean, std)  # type: ignore[arg-type]
+
+    def _add(self, architecture: Architecture, generator: torch.Generator) -> None:
+        with torch.device("meta"):
+            net = EarlyExitNet(architecture)
+        found = {shared_name(architecture, name): p.shape for name, p in net.named_parameters()}
+        if all(key in self.weights and _covers(self.weights[key].shape, shape) for key, shape in found.items()):
+            return
+        net = net.to_empty(device="cpu")
+        init_weights(net, generator)
+        for name, parameter in net.named_parameters():
+            key = shared_name(architecture, name)
+            if key in self.weights and not _covers(self.weights[key].shape, parameter.shape):
+                raise ValueError(f"space {self.space.name!r}: cover() gives two shapes for {key}; neither holds the other")
+            if key not in self.weights:
+                self.weights[key] = nn.Parameter(parameter.detach().clone())
+
+    def _bound(self, architecture: Architecture) -> EarlyExitNet:
+        """This thread's module for `architecture`, its parameters replaced by views of the shared weights."""
+        templates = self._local.__dict__.setdefault("templates", OrderedDict())
+        if architecture not in templates:
+            templates[architecture] = self._template(architecture)
+            if len(templates) > _TEMPLATES:
+                templates.popitem(last=False)
+        net, sources = templates[architecture]
+        templates.move_to_end(architecture)
+        for parameters, name, key, shape in sources:
+            parameters[name] = self._view(key, shape)
+        net.mean, net.std = self.mean, self.std
+        return net
+
+    def _template(self, architecture: Architecture) -> tuple[EarlyExitNet, list]:
+        with torch.device("meta"):
+            net = EarlyExitNet(architecture)
+        for norm in batch_norms(net):
+            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        sources = []
+        for path, module in net.named_modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                key = shared_name(architecture, f"{path}.{name}")
+                sources.append((module._parameters, name, key, parameter.shape))
+        return net, sources
+
+    def _view(self, key: str, shape: torch.Size) -> Tensor:
+        tensor = self.weights[key]
+        if tensor.shape == shape:
+            return tensor
+        for dim, (whole, part) in enumerate(zip(tensor.shape, shape)):
+            if whole != part:
+                tensor = tensor.narrow(dim, (whole - part) // 2 if dim > 1 else 0, part)
+        return tensor
+
+
+def shared_name(architecture: Architecture, name: str) -> str:
+    """Name of the shared tensor for parameter `name` (dots become `/`, which a ParameterDict requires)."""
+    match = _EXIT.match(name)
+    if match:
+        branch = architecture.stages[int(match[1])].exit
+        assert branch is not None
+        kind = _kind(branch, match[2])
+        name = f"stages.{match[1]}.exit.{kind}.{name[match.end() :]}"
+    return name.replace(".", "/")
+
+
+def _kind(branch: Branch, block: str | None) -> str:
+    if block is None:
+        return f"classifier.{'deep' if branch.blocks else 'direct'}.{branch.pool}{branch.grid}"
+    kernel = getattr(branch.blocks[int(block)], "kernel", 0)
+    return f"blocks.{block}.{branch.blocks[int(block)].kind}{kernel}"
+
+
+def _covers(whole: torch.Size, part: torch.Size) -> bool:
+    return len(whole) == len(part) and all(a >= b for a, b in zip(whole, part))

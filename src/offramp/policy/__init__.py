@@ -1,0 +1,14 @@
+"""Policies: when a sample leaves, found on a table of scores. Numpy only."""
+
+from offramp.policy.confidence import MEASURES as MEASURES
+from offramp.policy.confidence import confidence as confidence
+from offramp.policy.curve import Curve as Curve
+from offramp.policy.curve import Point as Point
+from offramp.policy.curve import curve as curve
+from offramp.policy.goal import Goal as Goal
+from offramp.policy.policy import Operation as Operation
+from offramp.policy.policy import Policy as Policy
+from offramp.policy.policy import operate as operate
+from offramp.policy.table import ScoreTable as ScoreTable
+from offramp.policy.tuner import Tuned as Tuned
+from offramp.policy.tuner import tune as tune

@@ -1,0 +1,231 @@
+"""What a run is: a TOML file, checked as a whole before anything is computed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import field_validator, model_validator
+
+from offramp.cost import MAC_RULES
+from offramp.policy import MEASURES
+from offramp.search import METRICS, Constraint
+from offramp.spaces import SPACES, options_of
+from offramp.training import SupernetSettings, TrainSettings
+
+_PROPOSERS = ("random", "nsga2", "surrogate")
+
+
+class RecipeError(ValueError):
+    """A recipe with mistakes; `problems` has one line for each, by its path."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{source}:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _one_of(allowed: Sequence[str]) -> BeforeValidator:
+    def check(value: object) -> object:
+        if value not in allowed:
+            raise ValueError(f"{value!r} is unknown; allowed are {', '.join(allowed)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _constraint(text: str) -> str:
+    return str(Constraint.parse(text))
+
+
+Count = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+
+
+class DataSection(_Section):
+    """Where the images come from, and how they are split."""
+
+    name: str = "digits"
+    root: str | None = Field(None, description="folder or file; default: the environment variable OFFRAMP_DATA")
+    seed: int = 0
+    select: Count | None = Field(None, description="images (or share of them) that search and thresholds are scored on")
+    calibrate: Count | None = Field(None, description="images (or share) kept for guarantees")
+    test: Count | None = Field(None, description="images (or share) for the test, where the set has no test split")
+    limit: PositiveInt | None = Field(None, description="use only so many training images")
+    size: tuple[PositiveInt, PositiveInt] | None = Field(None, description="height and width to resize a folder's images to")
+    flip: bool | None = None
+    pad: NonNegativeInt | None = None
+
+
+class SpaceSection(BaseModel):
+    """The search space by name; every other key is an option of that space."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Annotated[str, _one_of(SPACES)] = "offramp"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the space, as given."""
+        return dict(self.model_extra or {})
+
+
+class PolicySection(_Section):
+    """When a sample leaves."""
+
+    measures: tuple[Annotated[str, _one_of(MEASURES)], ...] = Field(("max_probability",), min_length=1)
+    mac_rule: Annotated[str, _one_of(MAC_RULES)] = "executed"
+    mean_macs: PositiveFloat | None = Field(None, description="most accuracy at this mean cost")
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="least mean cost at this accuracy")
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> PolicySection:
+        if (self.mean_macs is None) == (self.accuracy is None):
+            raise ValueError("give either mean_macs (most accuracy at that cost) or accuracy (least cost at that accuracy)")
+        return self
+
+
+class SearchSection(_Section):
+    """Which candidates are evaluated, and what is wanted of them."""
+
+    proposer: Annotated[str, _one_of(_PROPOSERS)] = "surrogate"
+    objectives: tuple[Annotated[str, _one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
+    constraints: tuple[Annotated[str, BeforeValidator(_constraint)], ...] = ()
+    evaluations: PositiveInt = 100
+    initial: PositiveInt = Field(32, description="random candidates before the proposer takes over")
+    batch: PositiveInt = Field(8, description="candidates proposed at a time")
+    baseline: bool = Field(True, description="also evaluate as many random candidates, for comparison")
+    images: PositiveInt | None = Field(None, description="select images per evaluation; default: all")
+    statistics_images: PositiveInt = Field(2000, description="training images for batch-norm statistics")
+    storage: str | None = Field(None, description="an Optuna storage URL; default: study.journal in the run's folder")
+    stop_after: PositiveInt | None = Field(None, description="stop when hypervolume has not grown for so many batches")
+
+    @model_validator(mode="after")
+    def _initial_fits(self) -> SearchSection:
+        if self.initial > self.evaluations:
+            raise ValueError(f"initial is {self.initial}, more than evaluations, {self.evaluations}")
+        return self
+
+
+class Budget(_Section):
+    """One network to deliver: the most accurate of the front within `mean_macs`, or the best trade-off where that is none."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    mean_macs: PositiveFloat | None = None
+
+
+class DeliverSection(_Section):
+    """Which networks of the front are trained, tested and exported."""
+
+    budgets: tuple[Budget, ...] = Field((Budget(name="best"),), min_length=1)
+    candidates: PositiveInt = Field(1, description="trials compared per budget by a short training on select")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="final trainings; the first seed's network is exported")
+    static: bool = Field(True, description="also train the static network of equal MACs by the same schedule")
+
+    @field_validator("budgets")
+    @classmethod
+    def _names_differ(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+        names = [budget.name for budget in budgets]
+        if len(set(names)) != len(names):
+            raise ValueError(f"every budget needs a name of its own; given are {', '.join(names)}")
+        return budgets
+
+
+class ExportSection(_Section):
+    """The ONNX file."""
+
+    check_images: PositiveInt = Field(1000, description="test images on which ONNX Runtime must agree with PyTorch")
+    tolerance: PositiveFloat = Field(1e-3, description="largest difference of a logit")
+
+
+class Recipe(_Section):
+    """A whole run. `seed` is the seed of everything that has none of its own."""
+
+    seed: int = 0
+    data: DataSection = DataSection()
+    space: SpaceSection = SpaceSection()
+    supernet: SupernetSettings = SupernetSettings()
+    policy: PolicySection
+    search: SearchSection = SearchSection()
+    train: TrainSettings = TrainSettings()
+    deliver: DeliverSection = DeliverSection()
+    export: ExportSection = ExportSection()
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a recipe; `overrides` are `section.key=value` with a TOML value.
+
+        Raises:
+            RecipeError: with every mistake, by its path.
+        """
+        text = Path(path).read_text()
+        return cls.parse(text, str(path), overrides)
+
+    @classmethod
+    def parse(cls, text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+        """Read the text of a recipe; see `load`."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(source, [f"not valid TOML: {error}"]) from error
+        for override in overrides:
+            _override(values, override)
+        return cls._check(values, source)
+
+    @classmethod
+    def _check(cls, values: dict[str, Any], source: str) -> Recipe:
+        problems: list[str] = []
+        try:
+            recipe = cls.model_validate(values)
+        except ValidationError as error:
+            problems += _lines(error, ())
+        section = values.get("space", {})
+        if isinstance(section, dict) and section.get("name", "offramp") in SPACES:
+            options = {key: value for key, value in section.items() if key != "name"}
+            try:
+                options_of(section.get("name", "offramp"), options)
+            except ValidationError as error:
+                problems += _lines(error, ("space",))
+        if problems:
+            raise RecipeError(source, problems)
+        return recipe
+
+
+def _lines(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
+    found = []
+    for item in error.errors():
+        path = ".".join(map(str, (*prefix, *item["loc"]))) or "recipe"
+        given = "" if item["type"] in ("missing", "value_error") else f" (given: {_short(item['input'])})"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such key; check its spelling against `offramp init`"
+        found.append(f"{path}: {message}{given}")
+    return found
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not separator or not all(keys):
+        raise RecipeError("--set", [f"{override!r} is not of the form section.key=value"])
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string: --set data.name=digits
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, Mapping):
+            raise RecipeError("--set", [f"{override!r}: {key} is a value, not a section"])
+    values[keys[-1]] = value
+
+

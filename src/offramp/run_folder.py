@@ -1,0 +1,57 @@
+"""The folder of a run: what is where, and what of it is already there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+class RunFolder:
+    """Paths inside one run's folder, and the small files in it; everything is written whole or not at all."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.recipe = self.root / "recipe.toml"
+        self.journal = self.root / "study.journal"
+        self.supernet = self.root / "supernet.safetensors"
+        self.checkpoint = self.root / "supernet.checkpoint"
+        self.front = self.root / "front.json"
+        self.report = self.root / "report.html"
+        self.log_file = self.root / "log.jsonl"
+
+    def chosen(self, name: str) -> Path:
+        """The folder of a delivered network."""
+        return self.root / "chosen" / name
+
+    def delivered(self) -> list[Path]:
+        """Folders of the networks that are finished, by name."""
+        return sorted(path.parent for path in self.root.glob("chosen/*/metrics.json"))
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append a line to `log.jsonl`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        record = {"time": round(time.time(), 1), "event": event, **fields}
+        with self.log_file.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a kill leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def identity(*parts: Any) -> str:
+    """A short name for what a file was computed from: equal parts, equal name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""The choice among what a search found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from offramp.search.constraint import Constraint
+from offramp.search.errors import NothingFeasible
+from offramp.search.pareto import non_dominated
+from offramp.search.problem import Problem
+from offramp.search.trial import Trial
+
+
+def best_tradeoff(problem: Problem, trials: Sequence[Trial]) -> Trial:
+    """The knee of the front: the point furthest below the plane through the best of each objective.
+
+    Objectives are scaled to 0..1 over the front first, costs by their logarithm, so that a tenfold saving weighs the
+    same at either end.
+
+    Raises:
+        NothingFeasible: no trial keeps every constraint; the message tells by how much the nearest misses.
+    """
+    feasible = _feasible(problem, trials)
+    front = [feasible[i] for i in non_dominated(problem.loss_table(feasible))]
+    return front[int(np.argmin(_unit(problem, front).sum(axis=1)))]
+
+
+def best_within(problem: Problem, trials: Sequence[Trial], budget: str | Constraint) -> Trial:
+    """The feasible trial best in the first objective, then in the others, that keeps `budget`: `"mean_macs <= 1e6"`.
+
+    Raises:
+        NothingFeasible: no trial keeps constraints and budget; the message tells by how much the nearest misses.
+        ValueError: the budget does not parse, or names a metric that was not measured.
+    """
+    budget = Constraint.parse(budget) if isinstance(budget, str) else budget
+    feasible = _feasible(problem, trials)
+    within = [trial for trial in feasible if budget.violation(trial.metrics) <= 0]
+    if not within:
+        nearest = min(feasible, key=lambda trial: budget.violation(trial.metrics))
+        raise NothingFeasible(f"nothing found keeps {budget}; nearest is {_missed(nearest, [budget])}", nearest)
+    return min(within, key=lambda trial: tuple(problem.losses(trial.metrics)))
+
+
+def _feasible(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:
+    """The feasible trials, of which there is at least one."""
+    found = [trial for trial in trials if trial.feasible]
+    if found:
+        return found
+    evaluated = [trial for trial in trials if trial.evaluation is not None]
+    if not evaluated:
+        raise NothingFeasible(f"none of {len(trials)} trials was evaluated without failing")
+    nearest = min(evaluated, key=lambda trial: trial.violation)
+    missed = f"nearest is {_missed(nearest, problem.constraints)}"
+    raise NothingFeasible(f"none of {len(evaluated)} evaluated trials keeps every constraint; {missed}", nearest)
+
+
+def _missed(trial: Trial, constraints: Sequence[Constraint]) -> str:
+    beyond = [
+        f"{c.metric} {trial.metrics[c.metric]:g} against {c} ({c.violation(trial.metrics):.1%} beyond)"
+        for c in constraints
+        if c.violation(trial.metrics) > 0
+    ]
+    return f"trial {trial.number} with {', '.join(beyond)}"
+
+
+def _unit(problem: Problem, front: Sequence[Trial]) -> np.ndarray:
+    """(N, M), losses scaled to 0..1 over the front."""
+    losses = problem.comparable(problem.loss_table(front))
+    low, span = losses.min(axis=0), np.ptp(losses, axis=0)
+    return (losses - low) / np.where(span > 0, span, 1)

@@ -1,0 +1,114 @@
+"""What a search space is: named genes, and the map between their values and candidates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from offramp.architecture import Architecture
+
+Genotype = tuple[int, ...]
+"""For every gene, in order, the index of its value among the gene's choices."""
+
+
+class Gene(NamedTuple):
+    """A named decision and what may be chosen, in ascending order where there is one."""
+
+    name: str
+    choices: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is evaluated: an architecture, and the thresholds where a space searches those too."""
+
+    architecture: Architecture
+    thresholds: tuple[float, ...] | None = None
+
+
+class SearchSpace(ABC):
+    """A set of candidates, given by `genes`.
+
+    A gene may be inactive, as the kernel of an absent block is; `canonical` sets inactive genes to index 0, so that equal
+    candidates have equal canonical genotypes.
+    """
+
+    name: str
+    input: tuple[int, int, int]
+    classes: int
+    genes: tuple[Gene, ...]
+
+    @abstractmethod
+    def decode(self, genotype: Sequence[int]) -> Candidate:
+        """The candidate of a genotype of length `len(genes)`.
+
+        Raises:
+            ValueError: wrong length, or an index outside the gene's choices.
+        """
+
+    @abstractmethod
+    def encode(self, candidate: Candidate) -> Genotype:
+        """The canonical genotype of a candidate: `decode(encode(c)) == c`.
+
+        Raises:
+            ValueError: the candidate lies outside this space; the message names the first gene that does not fit.
+        """
+
+    @abstractmethod
+    def size(self) -> int:
+        """How many different candidates there are."""
+
+    @abstractmethod
+    def smallest(self) -> Architecture:
+        """The network with the fewest MACs: every gene at its first choice, no early exit."""
+
+    @abstractmethod
+    def largest(self) -> Architecture:
+        """The network with the most MACs: every gene at its last choice, every exit present."""
+
+    @abstractmethod
+    def cover(self) -> list[Architecture]:
+        """Architectures whose weights together hold those of every architecture of the space (for a supernet)."""
+
+    @abstractmethod
+    def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
+        """The networks of one supernet step, all exits present: largest, smallest, and `count` random backbones.
+
+        Each comes as a tuple of 1 + `variants` architectures that differ in their exit branches only: a backbone's features
+        are the costly part, so several branches can learn from one computation of them.
+        """
+
+    def canonical(self, genotype: Sequence[int]) -> Genotype:
+        """`genotype` with its inactive genes at 0."""
+        return self.encode(self.decode(genotype))
+
+    def random_genotype(self, rng: np.random.Generator) -> Genotype:
+        """A genotype drawn uniformly, gene by gene; not yet canonical."""
+        return tuple(int(rng.integers(len(gene.choices))) for gene in self.genes)
+
+    def sample(self, seed: int | np.random.Generator = 0) -> Architecture:
+        """The architecture of a random genotype; the same one for the same seed."""
+        return self.decode(self.random_genotype(np.random.default_rng(seed))).architecture
+
+    def values(self, genotype: Sequence[int]) -> dict[str, Any]:
+        """Gene name -> chosen value; checks length and range."""
+        if len(genotype) != len(self.genes):
+            raise ValueError(f"genotype has {len(genotype)} genes; space {self.name!r} has {len(self.genes)}")
+        for gene, index in zip(self.genes, genotype):
+            if not 0 <= index < len(gene.choices):
+                raise ValueError(f"gene {gene.name} has index {index}; allowed are 0 to {len(gene.choices) - 1}")
+        return {gene.name: gene.choices[index] for gene, index in zip(self.genes, genotype)}
+
+    def indices(self, values: dict[str, Any]) -> Genotype:
+        """The genotype with these values; genes not named are inactive and get index 0."""
+        found = []
+        for gene in self.genes:
+            value = values.get(gene.name, gene.choices[0])
+            if value not in gene.choices:
+                raise ValueError(f"{gene.name} is {value!r}; space {self.name!r} allows {list(gene.choices)}")
+            found.append(gene.choices.index(value))
+        return tuple(found)

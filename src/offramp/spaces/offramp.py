@@ -1,0 +1,237 @@
+"""The default space: a MobileNetV3-style backbone with an optional, searched exit branch after every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
+from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
+
+BranchOperator = Literal["pointwise", "separable", "conv"]
+Pooling = Literal["avg1", "max1", "avg2"]
+_SMALLEST_MAP = 4  # no stage halves its map below this
+
+
+class OfframpOptions(BaseModel):
+    """What may be chosen in the space; lists are ascending and without repetition.
+
+    `widths`, `depths` have one list per stage. `strides` is fixed per stage; a stride of 2 is left out where the map would
+    become smaller than 4x4, so that the space suits any input size.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stem_strides: tuple[Literal[1, 2], ...] = (1, 2)
+    stem_widths: tuple[PositiveInt, ...] = (8, 12, 16, 24)
+    widths: tuple[tuple[PositiveInt, ...], ...] = ((8, 12, 16), (16, 24, 32), (24, 32, 48), (40, 56, 72), (64, 88, 112))
+    depths: tuple[tuple[PositiveInt, ...], ...] = ((1, 2), (1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3))
+    strides: tuple[Literal[1, 2], ...] = (1, 2, 2, 1, 2)
+    kernels: tuple[Literal[3, 5, 7], ...] = (3, 5)
+    expansions: tuple[PositiveInt, ...] = (2, 3, 4, 6)
+    squeeze_excite: tuple[bool, ...] = (False, True)
+    activations: tuple[Activation, ...] = ("relu", "relu", "hardswish", "hardswish", "hardswish")
+    branch_depths: tuple[int, ...] = (0, 1, 2, 3)
+    branch_operators: tuple[BranchOperator, ...] = ("pointwise", "separable", "conv")
+    branch_widths: tuple[PositiveInt, ...] = (16, 32, 64, 128)
+    poolings: tuple[Pooling, ...] = ("avg1", "max1", "avg2")
+    max_exits: PositiveInt = Field(default=5, description="exits of a candidate at most, the final one counted")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OfframpOptions:
+        per_stage = {name: len(getattr(self, name)) for name in ("widths", "depths", "strides", "activations")}
+        if len(set(per_stage.values())) != 1:
+            counts = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
+            raise ValueError(f"every stage needs one entry in each of these: {counts}")
+        for name in ("stem_strides", "stem_widths", "kernels", "expansions", "branch_depths", "branch_widths"):
+            _check_ascending(name, getattr(self, name))
+        for name in ("widths", "depths"):
+            for i, choices in enumerate(getattr(self, name)):
+                _check_ascending(f"{name}[{i}]", choices)
+        for name in ("squeeze_excite", "branch_operators", "poolings"):
+            if not getattr(self, name) or len(set(getattr(self, name))) != len(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}; it needs at least one choice and none twice")
+        if min(self.branch_depths) < 0 or max(self.branch_depths) > 3:
+            raise ValueError(f"branch_depths is {self.branch_depths}; allowed are 0 to 3")
+        return self
+
+
+def _check_ascending(name: str, choices: Sequence[int]) -> None:
+    if not choices or list(choices) != sorted(set(choices)):
+        raise ValueError(f"{name} is {tuple(choices)}; it needs at least one number, ascending, none twice")
+
+
+class OfframpSpace(SearchSpace):
+    """See `OfframpOptions` for what is searched.
+
+    Genes: `stem.stride`, `stem.width`; for each stage i `i.width`, `i.depth`, `i.squeeze`; for each of its blocks j `i.j.kernel`
+    and `i.j.expansion` (inactive beyond the depth); `i.exit` (absent or present; no gene in the last stage); for its branch
+    `i.exit.depth`, `i.exit.width`, `i.exit.pool`, and for each of its layers j `i.exit.j.operator`. Where `max_exits` is
+    exceeded, the exits nearest to the input stay.
+    """
+
+    name = "offramp"
+
+    def __init__(self, input: tuple[int, int, int], classes: int, options: OfframpOptions | None = None) -> None:
+        self.input, self.classes = input, classes
+        self.options = options or OfframpOptions()
+        self.genes = tuple(_genes(self.options))
+
+    @property
+    def stages(self) -> int:
+        """Number of stages."""
+        return len(self.options.widths)
+
+    @property
+    def _stem_may_halve(self) -> bool:
+        return min(self.input[1:]) // 2 >= _SMALLEST_MAP
+
+    def decode(self, genotype: Sequence[int]) -> Candidate:
+        """See `SearchSpace.decode`."""
+        return Candidate(self._build(self.values(genotype)))
+
+    def encode(self, candidate: Candidate) -> Genotype:
+        """See `SearchSpace.encode`."""
+        if candidate.architecture.input != self.input or candidate.architecture.classes != self.classes:
+            found = (candidate.architecture.input, candidate.architecture.classes)
+            raise ValueError(f"(input, classes) is {found}; this space is for {(self.input, self.classes)}")
+        values = _read(candidate.architecture)
+        if not self._stem_may_halve:
+            del values["stem.stride"]
+        genotype = self.indices(values)
+        if self.decode(genotype) != candidate:
+            raise ValueError(f"architecture {candidate.architecture.key} lies outside space {self.name!r} with these options")
+        return genotype
+
+    def size(self) -> int:
+        """See `SearchSpace.size`; exact."""
+        o = self.options
+        per_block = len(o.kernels) * len(o.expansions)
+        backbone = len(o.stem_widths) * (len(o.stem_strides) if self._stem_may_halve else 1)
+        for widths, depths in zip(o.widths, o.depths):
+            backbone *= len(widths) * len(o.squeeze_excite) * sum(per_block**depth for depth in depths)
+        layered = sum(len(o.branch_operators) ** depth for depth in o.branch_depths if depth)
+        branches = len(o.poolings) * ((0 in o.branch_depths) + len(o.branch_widths) * layered)
+        ways = [1]  # ways[n]: choices of n early exits among the stages so far
+        for _ in range(self.stages - 1):
+            ways = [a + b * branches for a, b in zip([*ways, 0], [0, *ways])]
+        return backbone * sum(ways[: o.max_exits]) * branches
+
+    def smallest(self) -> Architecture:
+        """See `SearchSpace.smallest`."""
+        return self.decode([0] * len(self.genes)).architecture
+
+    def largest(self) -> Architecture:
+        """See `SearchSpace.largest`."""
+        return self._build(self._values(-1), all_exits=True)
+
+    def cover(self) -> list[Architecture]:
+        """See `SearchSpace.cover`: the largest backbone with every kind of branch."""
+        values, found = self._values(-1), []
+        for depth in self.options.branch_depths:
+            for operator in self.options.branch_operators if depth else self.options.branch_operators[:1]:
+                for pool in self.options.poolings:
+                    kind = {"exit.depth": depth, "exit.pool": pool}
+                    kind |= {f"exit.{j}.operator": operator for j in range(depth)}
+                    branch = {f"{i}.{name}": value for i in range(self.stages) for name, value in kind.items()}
+                    found.append(self._build(values | branch, all_exits=True))
+        return found
+
+    def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
+        """See `SearchSpace.sandwich`; branches are drawn at random for the largest and the smallest backbone too."""
+
+        def branches() -> dict[str, Any]:
+            drawn = self.values(self.random_genotype(rng))
+            return {name: value for name, value in drawn.items() if ".exit" in name}
+
+        backbones = [self._values(-1), self._values(0)]
+        backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
+        return [
+            tuple(self._build(backbone | branches(), all_exits=True) for _ in range(1 + variants)) for backbone in backbones
+        ]
+
+    def _values(self, index: int) -> dict[str, Any]:
+        return {gene.name: gene.choices[index] for gene in self.genes}
+
+    def _build(self, values: Mapping[str, Any], all_exits: bool = False) -> Architecture:
+        o, stages = self.options, []
+        width, size = values["stem.width"], min(self.input[1:])
+        stem_stride = values["stem.stride"] if self._stem_may_halve else 1
+        stem = Conv(out=width, kernel=3, stride=stem_stride, act=o.activations[0])
+        size = -(-size // stem_stride)
+        early = self.stages - 1 if all_exits else o.max_exits - 1
+        for i in range(self.stages):
+            stride = o.strides[i] if size // 2 >= _SMALLEST_MAP else 1
+            size = -(-size // stride)
+            blocks: list[Any] = [] if i else [stem]
+            for j in range(values[f"{i}.depth"]):
+                blocks.append(_bottleneck(values, i, j, width, stride if j == 0 else 1, o.activations[i]))
+                width = blocks[-1].out
+            last = i == self.stages - 1
+            present = last or (early > 0 and (all_exits or values[f"{i}.exit"]))
+            early -= present
+            stages.append(Stage(blocks=tuple(blocks), exit=_branch(values, i, size, o.activations[i]) if present else None))
+        return Architecture(input=self.input, classes=self.classes, stages=tuple(stages))
+
+
+def _genes(o: OfframpOptions) -> list[Gene]:
+    genes = [Gene("stem.stride", tuple(reversed(o.stem_strides))), Gene("stem.width", o.stem_widths)]
+    for i, (widths, depths) in enumerate(zip(o.widths, o.depths)):
+        genes += [Gene(f"{i}.width", widths), Gene(f"{i}.depth", depths), Gene(f"{i}.squeeze", o.squeeze_excite)]
+        for j in range(max(depths)):
+            genes += [Gene(f"{i}.{j}.kernel", o.kernels), Gene(f"{i}.{j}.expansion", o.expansions)]
+        if i < len(o.widths) - 1:
+            genes.append(Gene(f"{i}.exit", (False, True)))
+        genes += [Gene(f"{i}.exit.depth", o.branch_depths), Gene(f"{i}.exit.width", o.branch_widths)]
+        genes.append(Gene(f"{i}.exit.pool", o.poolings))
+        genes += [Gene(f"{i}.exit.{j}.operator", o.branch_operators) for j in range(max(o.branch_depths))]
+    return genes
+
+
+def _bottleneck(values: Mapping[str, Any], i: int, j: int, width: int, stride: int, act: Activation) -> Bottleneck:
+    hidden = width * values[f"{i}.{j}.expansion"]
+    squeeze = max(8, hidden // 4) if values[f"{i}.squeeze"] else 0
+    out, kernel = values[f"{i}.width"], values[f"{i}.{j}.kernel"]
+    return Bottleneck(out=out, hidden=hidden, kernel=kernel, stride=stride, squeeze=squeeze, act=act)
+
+
+def _branch(values: Mapping[str, Any], i: int, size: int, act: Activation) -> Branch:
+    blocks: list[Any] = []
+    for j in range(values[f"{i}.exit.depth"]):
+        operator, out = values[f"{i}.exit.{j}.operator"], values[f"{i}.exit.width"]
+        # Branches shrink large maps quickly: what an exit needs is a summary, and a cheap one.
+        stride = 2 if operator != "pointwise" and size // 2 >= _SMALLEST_MAP else 1
+        size = -(-size // stride)
+        kind = Separable if operator == "separable" else Conv
+        blocks.append(kind(out=out, kernel=1 if operator == "pointwise" else 3, stride=stride, act=act))
+    pool = values[f"{i}.exit.pool"]
+    return Branch(blocks=tuple(blocks), pool=pool[:3], grid=int(pool[3]))
+
+
+def _read(architecture: Architecture) -> dict[str, Any]:
+    """Gene values of an architecture; what does not fit is found when it is built again and compared."""
+    stem, values = architecture.stages[0].blocks[0], {}
+    values |= {"stem.stride": stem.stride, "stem.width": stem.out}
+    width = stem.out
+    for i, stage in enumerate(architecture.stages):
+        blocks = [block for block in stage.blocks if isinstance(block, Bottleneck)]
+        values |= {f"{i}.depth": len(blocks)}
+        for j, block in enumerate(blocks):
+            values |= {f"{i}.width": block.out, f"{i}.squeeze": block.squeeze > 0}
+            values |= {f"{i}.{j}.kernel": block.kernel, f"{i}.{j}.expansion": block.hidden // width}
+            width = block.out
+        if stage.exit is not None:
+            values |= _read_branch(stage.exit, i, last=i == len(architecture.stages) - 1)
+    return values
+
+
+def _read_branch(branch: Branch, i: int, last: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {} if last else {f"{i}.exit": True}
+    values |= {f"{i}.exit.depth": len(branch.blocks), f"{i}.exit.pool": f"{branch.pool}{branch.grid}"}
+    for j, block in enumerate(branch.blocks):
+        operator = "separable" if isinstance(block, Separable) else "conv" if block.kernel > 1 else "pointwise"
+        values |= {f"{i}.exit.width": block.out, f"{i}.exit.{j}.operator": operator}
+    return values

@@ -1,0 +1,25 @@
+"""Training: the supernet, the chosen networks, batch-norm statistics, and score tables."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from offramp.training.settings import SupernetSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from offramp.training._final import train as train
+    from offramp.training._score import score as score
+    from offramp.training._statistics import reestimate as reestimate
+    from offramp.training._supernet import train_supernet as train_supernet
+
+_LAZY = {"train": "final", "score": "score", "reestimate": "statistics", "train_supernet": "supernet"}
+
+__all__ = ["SupernetSettings", "TrainSettings", "reestimate", "score", "train", "train_supernet"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the file behind a public name when it is first used: settings are read without torch."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}._{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,115 @@
+"""The one training loop: epochs of batches, one-cycle SGD, a checkpoint after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from offramp.data import Augment, Split, batches
+from offramp.progress import Tracker
+from offramp.training import _checkpoint
+from offramp.training._parallel import Workers
+from offramp.training.settings import OptimiserSettings
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""float images (B, C, H, W), labels (B,) -> scalar"""
+
+
+class Images(Protocol):
+    """What training needs of a data set; the search's view of a `Task` has no more than this."""
+
+    train: Split
+    augment: Augment
+
+
+def fit(
+    module: nn.Module,
+    loss_of: Callable[[int, int], Loss],
+    data: Images,
+    settings: OptimiserSettings,
+    epochs: int,
+    *,
+    seed: int,
+    identity: str,
+    checkpoint: Path | None = None,
+    track: Tracker,
+) -> list[float]:
+    """Train `module` in place; gives every epoch's mean loss.
+
+    `loss_of(epoch, step)` is asked for the loss of each step. Everything random comes from (`seed`, epoch, step), so a run
+    continued from its checkpoint computes what an uninterrupted one does.
+
+    Raises:
+        CheckpointError: `checkpoint` belongs to another training.
+        FloatingPointError: the loss became infinite or NaN.
+    """
+    device = next(module.parameters()).device
+    per_epoch = len(data.train) // settings.batch
+    if per_epoch == 0:
+        raise ValueError(f"batch is {settings.batch}, but the train split has only {len(data.train)} images; take less")
+    params = [p for p in module.parameters() if p.requires_grad]
+    optimiser = sgd(params, settings)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.lr, epochs * per_epoch, pct_start=settings.warmup, cycle_momentum=False
+    )
+    losses = _resume(checkpoint, identity, module, optimiser, schedule)
+    track.advance(len(losses) * per_epoch * settings.batch)
+    with Workers(settings.batch, device) as workers:
+        for epoch in range(len(losses), epochs):
+            generator, total = torch.Generator().manual_seed(hash((seed, epoch, 7)) % 2**62), 0.0
+            stream = batches(
+                data.train, settings.batch, shuffle_generator=generator, augment=data.augment, drop_last=True
+            )
+            for step, (images, labels) in enumerate(stream):
+                loss = loss_of(epoch, epoch * per_epoch + step)
+                total += workers.backward(loss, params, to_float(images, device), labels.to(device))
+                nn.utils.clip_grad_norm_(params, settings.clip)
+                optimiser.step()
+                schedule.step()
+                track.advance(len(images), f"epoch {epoch + 1}/{epochs}, loss {total / (step + 1):.3f}")
+            losses.append(total / per_epoch)
+            if not torch.isfinite(torch.tensor(losses[-1])):
+                raise FloatingPointError(f"the loss is {losses[-1]} after epoch {epoch + 1}; lr = {settings.lr} is too high")
+            if checkpoint is not None:
+                _store(checkpoint, identity, module, optimiser, schedule, losses)
+    return losses
+
+
+def sgd(params: list[Tensor], settings: OptimiserSettings) -> torch.optim.SGD:
+    """SGD that decays matrices and kernels, not norms and biases."""
+    groups = [
+        {"params": [p for p in params if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD([g for g in groups if g["params"]], settings.lr, settings.momentum, nesterov=settings.momentum > 0)
+
+
+def to_float(images: Tensor, device: torch.device) -> Tensor:
+    """uint8 images as float32 in the memory layout that convolutions like best."""
+    return images.to(device).float().contiguous(memory_format=torch.channels_last)
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _store(path: Path, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: object, losses: list[float]) -> None:
+    state = {"weights": module.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}
+    state["schedule"] = schedule.state_dict()  # type: ignore[attr-defined]
+    del state["schedule"]["_anneal_func_type"]
+    _checkpoint.save(path, state, identity)
+
+
+def _resume(path: Path | None, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: object) -> list[float]:
+    state = None if path is None else _checkpoint.load(path, identity)
+    if state is None:
+        return []
+    module.load_state_dict(state["weights"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
+    return list(state["losses"])

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+import offramp.data as data
+
+
+def write(folder, count, shape=(6, 5, 3), seed=0, suffix="png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, *shape)).astype(np.uint8)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03d}.{suffix}")
+    return images
+
+
+@pytest.fixture
+def pets(tmp_path):
+    for seed, name in enumerate(("cat", "dog")):
+        write(tmp_path / name, 20, seed=seed)
+    return tmp_path
+
+
+def test_every_image_keeps_its_class(pets):
+    task = data.task("folder", pets)
+    assert task.classes == ("cat", "dog")
+    assert task.input == (3, 6, 5)
+    assert {name: len(split) for name, split in task.splits.items()} == {
+        "train": 22,
+        "select": 6,
+        "calibrate": 4,
+        "test": 8,
+    }
+    originals = {
+        image.tobytes(): label
+        for label in (0, 1)
+        for image in np.random.default_rng(label).integers(0, 256, (20, 6, 5, 3)).astype(np.uint8)
+    }
+    for split in task.splits.values():
+        for image, label in zip(split.images, split.labels.tolist()):
+            assert originals[image.permute(1, 2, 0).numpy().tobytes()] == label
+
+
+def test_train_and_test_folders_stay_apart(tmp_path):
+    for name in ("cat", "dog"):
+        write(tmp_path / "train" / name, 20, suffix="bmp")
+        write(tmp_path / "test" / name, 3, seed=9, suffix="BMP")
+    task = data.task("folder", tmp_path)
+    assert {name: len(split) for name, split in task.splits.items()} == {
+        "train": 32,
+        "select": 4,
+        "calibrate": 4,
+        "test": 6,
+    }
+    expected = np.random.default_rng(9).integers(0, 256, (3, 6, 5, 3)).astype(np.uint8)
+    assert np.array_equal(task.test.images[:3].permute(0, 2, 3, 1).numpy(), expected)
+
+
+def test_grey_images_have_one_channel_unless_one_is_coloured(tmp_path):
+    write(tmp_path / "cat", 20, shape=(6, 5))
+    write(tmp_path / "dog", 20, shape=(6, 5), seed=1)
+    assert data.task("folder", tmp_path).input == (1, 6, 5)
+    write(tmp_path / "dog", 1)
+    assert data.task("folder", tmp_path).input == (3, 6, 5)
+
+
+def test_images_of_several_sizes_need_a_size(pets):
+    write(pets / "dog", 1, shape=(7, 5, 3))
+    with pytest.raises(data.DataError, match=r"dog/000.png: 7 x 5 .*cat/000.png is 6 x 5.*Set size"):
+        data.task("folder", pets)
+    assert data.task("folder", pets, size=(8, 4)).input == (3, 8, 4)
+
+
+def test_other_files_are_passed_over(pets):
+    before = data.task("folder", pets).fingerprint()
+    (pets / "cat" / "notes.txt").write_text("no image")
+    (pets / "cat" / "._000.png").write_text("as a Mac leaves them")
+    (pets / ".cache").mkdir()
+    assert data.task("folder", pets).fingerprint() == before
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, lambda file: file.write_bytes(b""), lambda file: file.write_bytes(b"not a picture")]
+)
+def test_a_corrupt_image_is_named(pets, damage):
+    damage(pets / "dog" / "007.png")
+    with pytest.raises(data.DataError, match=r"dog/007.png: not a readable image"):
+        data.task("folder", pets)
+
+
+def test_a_folder_that_is_none_or_empty_is_named(tmp_path):
+    with pytest.raises(data.DataError, match="nowhere: no such folder"):
+        data.task("folder", tmp_path / "nowhere")
+    with pytest.raises(data.DataError, match="0 class folders"):
+        data.task("folder", tmp_path)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(data.DataError, match=r"no images right inside its folders \['cat', 'dog'\]"):
+        data.task("folder", tmp_path)
+    write(tmp_path / "cat", 30)
+    with pytest.raises(data.DataError, match=r"no image of \['dog'\] in the"):
+        data.task("folder", tmp_path)
+
+
+def test_an_unknown_class_in_test_is_named(tmp_path):
+    for name in ("cat", "dog"):
+        write(tmp_path / "train" / name, 10)
+    write(tmp_path / "test" / "cow", 3)
+    with pytest.raises(data.DataError, match=r"test: class folders \['cow'\] are not among the classes"):
+        data.task("folder", tmp_path)
+
+
+def test_read_split_takes_known_classes_and_a_network_input(pets):
+    found = data.read_split(pets, ("bird", "cat", "dog"), (1, 4, 4))
+    assert found.images.shape == (40, 1, 4, 4)
+    assert found.labels.bincount().tolist() == [0, 20, 20]
+    with pytest.raises(data.DataError, match="'dog'"):
+        data.read_split(pets, ("cat", "bird"), (3, 6, 5))

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+import offramp.data as data
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+LABELS = np.arange(60) % 3
+
+
+@pytest.mark.parametrize(
+    "shape, input",
+    [((60, 9, 8), (1, 9, 8)), ((60, 9, 8, 3), (3, 9, 8)), ((60, 3, 9, 8), (3, 9, 8)), ((60, 9, 8, 1), (1, 9, 8))],
+)
+def test_the_layout_is_told_from_the_shape(tmp_path, shape, input):
+    pixels = images(*shape)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=LABELS)
+    task = data.task("npz", tmp_path / "x.npz")
+    assert task.input == input
+    assert task.classes == ("0", "1", "2")
+    assert sum(map(len, task.splits.values())) == 60
+    first = pixels.reshape(60, 9, 8, -1).transpose(0, 3, 1, 2) if shape[1] == 9 else pixels
+    known = {image.tobytes(): label for image, label in zip(first, LABELS)}
+    for split in task.splits.values():
+        assert [known[image.numpy().tobytes()] for image in split.images] == split.labels.tolist()
+
+
+def test_keras_arrays_bring_their_test_split(tmp_path):
+    test = images(6, 8, 8, 3, seed=1)
+    arrays = {"x_train": images(60, 8, 8, 3), "y_train": LABELS[:, None], "x_test": test, "y_test": LABELS[:6, None]}
+    np.savez_compressed(tmp_path / "x.npz", classes=np.array(["ant", "bee", "cow"]), **arrays)
+    task = data.task("npz", tmp_path / "x.npz")
+    assert task.classes == ("ant", "bee", "cow")
+    assert {name: len(split) for name, split in task.splits.items()} == {
+        "train": 48,
+        "select": 6,
+        "calibrate": 6,
+        "test": 6,
+    }
+    assert np.array_equal(task.test.images.permute(0, 2, 3, 1).numpy(), test)
+    found = data.read_split(tmp_path / "x.npz", task.classes, (3, 8, 8))
+    assert found.images.equal(task.test.images)
+    with pytest.raises(data.DataError, match=r"x.npz: images of shape \(3, 8, 8\), but the network takes \(3, 9, 9\)"):
+        data.read_split(tmp_path / "x.npz", task.classes, (3, 9, 9))
+
+
+GOOD = images(60, 8, 8)
+DAMAGE = [
+    ({"pictures": GOOD, "labels": LABELS}, r"has the arrays \['labels', 'pictures'\]"),
+    ({"images": GOOD.astype(np.float32), "labels": LABELS}, "images is float32"),
+    ({"images": GOOD, "labels": LABELS[:59]}, r"60 images but labels of shape \(59,\)"),
+    ({"images": GOOD, "labels": LABELS.astype(float)}, "labels are float64"),
+    ({"images": GOOD, "labels": LABELS - 1}, "label -1 of image 0 is not in 0..1"),
+    ({"images": GOOD, "labels": LABELS * 10**9}, "label 2000000000 among 60 images"),
+    ({"images": GOOD, "labels": LABELS * 2}, r"no image of \['1', '3'\]"),
+    ({"images": GOOD, "labels": LABELS, "classes": np.array(["a", "b"])}, "label 2 of image 2 is not in 0..1"),
+    ({"images": GOOD[:0], "labels": LABELS[:0]}, "labels are int64 of shape"),
+    ({"images": GOOD.reshape(60, 64), "labels": LABELS}, r"images has shape \(60, 64\)"),
+    ({"images": images(60, 3, 8, 3), "labels": LABELS}, r"images has shape \(60, 3, 8, 3\)"),
+    ({"images": GOOD, "labels": LABELS.astype(object)}, "not a readable .npz of plain arrays"),
+    (
+        {"x_train": GOOD, "y_train": LABELS, "x_test": images(6, 9, 9), "y_test": LABELS[:6]},
+        r"x_test holds images of shape \(1, 9, 9\)",
+    ),
+    (
+        {"x_train": GOOD, "y_train": LABELS, "x_test": GOOD[:6], "y_test": LABELS[:6] * 2},
+        "label 4 of image 2 is not in 0..2",
+    ),
+    (
+        {"x_train": GOOD, "y_train": LABELS, "x_test": GOOD[:2], "y_test": LABELS[:2]},
+        r"no image of \['2'\] in the test",
+    ),
+]
+
+
+@pytest.mark.parametrize("arrays, message", DAMAGE)
+def test_what_is_wrong_is_named_with_the_file(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(data.DataError, match=message) as caught:
+        data.task("npz", tmp_path / "x.npz")
+    assert str(tmp_path / "x.npz") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content, message", [(None, "no such file"), (b"", "not a readable"), (b"PK\3\4", "not a readable")]
+)
+def test_a_file_that_is_none_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(data.DataError, match=f"x.npz: {message}"):
+        data.task("npz", tmp_path / "x.npz")
+
+
+def test_a_damaged_array_is_named(tmp_path):
+    np.savez(tmp_path / "x.npz", images=GOOD, labels=LABELS)
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[1000] ^= 255
+    (tmp_path / "x.npz").write_bytes(bytes(content))
+    with pytest.raises(data.DataError, match=r"x.npz: not a readable"):
+        data.task("npz", tmp_path / "x.npz")

@@ -1,0 +1,146 @@
+"""A file that does something else is not written."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from export_nets import CLASSES, random_images, spread_policy, tiny, trained_like
+from onnx import numpy_helper
+
+from offramp.export import ExportError, export_onnx
+from offramp.export import _check as check_module
+from offramp.export import _export as export_module
+from offramp.policy import Policy, confidence
+
+
+def _graphs(graph):
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def _set(tensor, change):
+    tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
+
+
+def _nodes(model, ending):
+    return [node for graph in _graphs(model.graph) for node in graph.node if node.name.endswith(ending)]
+
+
+def _last_weights(model):
+    tensors = [t for graph in _graphs(model.graph) for t in graph.initializer if t.name.endswith("Gemm.weight")]
+    _set(tensors[-1], lambda a: a * np.float32(1.01))
+
+
+def _unused_branch(model):
+    # exit 1 of 3 is skipped by the policy of the test below: only the forced runs go there
+    tensors = [t for graph in _graphs(model.graph) for t in graph.initializer if t.name.endswith("Gemm.bias")]
+    _set(tensors[1], lambda a: a + np.float32(0.1))
+
+
+def _exit_number(model):
+    for node in _nodes(model, "exit1.exit"):
+        _set(node.attribute[0].t, lambda a: np.array(0, np.int64))
+
+
+def _wrong_threshold(model):
+    for node in _nodes(model, "exit1.place"):
+        _set(node.attribute[0].t, lambda a: np.array(0, np.int64))
+
+
+def _comparison(model):
+    for node in _nodes(model, "exit0.sure"):
+        node.op_type = "LessOrEqual"
+
+
+def _other_score(model):
+    for node in _nodes(model, "exit1.score"):
+        node.op_type = "ReduceMin"
+
+
+def _nan(model):
+    tensors = [t for graph in _graphs(model.graph) for t in graph.initializer if t.name.endswith("Gemm.bias")]
+    _set(tensors[-1], lambda a: a * np.float32(np.nan))
+
+
+TAMPERED = [_last_weights, _unused_branch, _exit_number, _wrong_threshold, _comparison, _other_score, _nan]
+
+
+@pytest.mark.parametrize("tamper", TAMPERED)
+def test_a_tampered_file_is_refused(tmp_path, monkeypatch, tamper):
+    net, images = trained_like(tiny(3)), random_images(tiny(3))
+    policy = spread_policy(net, images, "max_probability")
+    policy = Policy(policy.measure, (policy.thresholds[0], 2.0))  # nobody leaves at exit 1
+    path, build_file = tmp_path / "model.onnx", export_module.build_file
+    path.write_text("the file before")
+
+    def tampering(*arguments):
+        model = onnx.load_from_string(build_file(*arguments))
+        before = model.SerializeToString(deterministic=True)
+        tamper(model)
+        assert model.SerializeToString(deterministic=True) != before
+        return model.SerializeToString()
+
+    export_onnx(net, policy, tmp_path / "untouched.onnx", classes=CLASSES, images=images)
+    monkeypatch.setattr(export_module, "build_file", tampering)
+    with pytest.raises(ExportError, match=r"logits differ by up to .* of 40 images leave at another exit; \d of 8"):
+        export_onnx(net, policy, path, classes=CLASSES, images=images)
+    assert path.read_text() == "the file before"
+    assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "untouched.onnx"}
+
+
+def test_tolerance_is_relative_to_large_logits(tmp_path):
+    net, images = trained_like(tiny()), random_images(tiny())
+    for stage in net.stages:
+        stage.exit.classifier.weight.data *= 1000
+        stage.exit.classifier.bias.data *= 1000
+    policy = Policy("margin", (2.0,))  # every score is 1
+    check = export_onnx(net, policy, tmp_path / "model.onnx", classes=CLASSES, images=images, tolerance=1e-5)
+    assert check.tolerance > 1e-3
+    with pytest.raises(ExportError, match="logits differ"):
+        export_onnx(net, policy, tmp_path / "model.onnx", classes=CLASSES, images=images, tolerance=1e-12)
+
+
+def test_a_network_with_nan_is_refused(tmp_path):
+    net = trained_like(tiny())
+    net.stages[1].exit.classifier.bias.data[3] = torch.nan
+    with pytest.raises(ExportError, match="NaN"):
+        export_onnx(net, Policy("entropy", (-1.0,)), tmp_path / "m.onnx", classes=CLASSES, images=random_images(tiny()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_score_on_the_threshold_may_fall_on_either_side(tmp_path):
+    net, images = trained_like(tiny()), random_images(tiny())
+    with torch.inference_mode():
+        scores = confidence("max_probability", net(images.float()).numpy())
+    for score in scores[:5, 0]:
+        for nudge in (-1e-7, 0.0, 1e-7):
+            policy = Policy("max_probability", (float(score) + nudge,))
+            check = export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=images)
+            assert check.exit_agreement == 1 - check.flips / check.n
+
+
+def test_flips_within_rounding_are_counted_not_refused():
+    scores = np.array([[0.5, 1], [0.5, 1], [0.5, 1]], np.float32)
+    eager = check_module._Eager(np.zeros((3, 1)), np.zeros((3, 2, 2)), scores)
+    wanted, taken = np.array([0, 0, 1]), np.array([1, 0, 0])
+    near = check_module._excused(eager, (0.50005,), wanted, taken, 1e-4)
+    far = check_module._excused(eager, (0.5003,), wanted, taken, 1e-4)
+    assert near.tolist() == [True, True, True]
+    assert far.tolist() == [False, False, False]
+
+
+def test_at_most_a_thousand_images_evenly_spaced(tmp_path):
+    net, images = trained_like(tiny()), random_images(tiny(), 1500)
+    policy = Policy("max_probability", (0.123456,))
+    assert export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=images).n == 1000
+    chosen = check_module._spaced(torch.arange(1500), 1000)
+    assert (chosen[0], chosen[-1], len(set(chosen.tolist()))) == (0, 1499, 1000)
+
+
+def test_one_image_is_enough(tmp_path):
+    net = trained_like(tiny())
+    policy = Policy("margin", (0.123456,))
+    assert export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=random_images(tiny(), 1)).n == 1
