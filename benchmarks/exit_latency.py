@@ -7,9 +7,9 @@ Measures an exported file under ONNX Runtime, batch 1, one thread, on the CPU:
 
     python benchmarks/exit_latency.py runs/demo/chosen/NAME/model.onnx --images digits --write exit_latency_digits
 
-MACs are those of the `architecture.json` beside the model. `--images` is a data set that Offramp knows (its test split),
-a folder or an .npz; without it, noise. With no model, untrained networks of the default space are exported, and beside
-each the same backbone with its last exit only. `--write NAME` writes benchmarks/results/NAME.json.
+MACs are those of the `architecture.json` beside the model. `--images` is a data set that Offramp knows (its test
+split), a folder or an .npz; without it, noise. With no model, untrained networks of the default space are exported, and
+beside each the same backbone with its last exit only. `--write NAME` writes benchmarks/results/NAME.json.
 """
 
 import argparse
@@ -30,11 +30,15 @@ import onnxruntime
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.export import Model
-from offramp.export._session import forced, run
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES = tuple("0123456789")
 Row = dict[str, Any]
+
+
+def forced(exit: int, exits: int) -> list[float]:
+    """Thresholds with which every sample leaves at `exit` of `exits`."""
+    return [np.inf] * exit + [-np.inf] * (exits - 1 - exit)
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -51,7 +55,7 @@ def forced_rows(models: dict[str, Model], images: np.ndarray, repeats: int) -> l
     for i in range(-10, repeats):  # ten to warm up
         for name, model, exit in ways:
             image, thresholds = images[i % len(images)], forced(exit, model.exits)
-            took, (_, taken) = timed(lambda: run(model.session, image, thresholds))  # noqa: B023
+            took, (_, taken) = timed(lambda: model.run(image, thresholds))  # noqa: B023
             assert taken == exit
             if i >= 0:
                 times[name, exit].append(took)
@@ -74,8 +78,8 @@ def policy_rows(models: dict[str, Model], images: np.ndarray) -> list[Row]:
         never = forced(model.exits - 1, model.exits)
         full, mine, taken = [], [], []
         for image in images:
-            full.append(timed(lambda: run(model.session, image, never))[0])  # noqa: B023
-            took, (_, exit) = timed(lambda: run(model.session, image, model.policy.thresholds))  # noqa: B023
+            full.append(timed(lambda: model.run(image, never))[0])  # noqa: B023
+            took, (_, exit) = timed(lambda: model.run(image))  # noqa: B023
             mine.append(took)
             taken.append(exit)
         times, exits, macs = np.array(mine), np.array(taken), exit_macs(model)
@@ -140,22 +144,21 @@ def show(rows: list[Row]) -> None:
     print(f"{'name':<32}" + "".join(f"{column:>15}" for column in columns))
     for row in rows:
         cells = [row.get(column, "") for column in columns]
-        texts = [
-            f"{cell:.3f}"
-            if isinstance(cell, float) and cell < 1e4
-            else f"{cell:.0f}"
-            if isinstance(cell, float)
-            else str(cell)
-            for cell in cells
-        ]
+        texts = [_text(cell) for cell in cells]
         print(f"{row['name']:<32}" + "".join(f"{text:>15}" for text in texts))
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.3f}" if cell < 1e4 else f"{cell:.0f}"
+    return str(cell)
 
 
 def result(rows: list[Row], command: str) -> Row:
     return {
         "what": "Latency of an exported early-exit network by the exit taken, ONNX Runtime, CPU, batch 1, one thread.",
         "command": command,
-        "hardware": f"{processor()}, one thread, onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}",
+        "hardware": f"{processor()}, one thread, onnxruntime {onnxruntime.__version__}",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "mac_rule": "executed",
@@ -196,7 +199,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = {path: Model(path) for path in given.models} or dict(untrained(Path(folder), given.seed))
         rows: list[Row] = []
-        # One network (and, of the untrained, its backbone on its own) after the other: what is compared is side by side.
+        # One network after the other, each with its bare backbone where there is one: what is compared is side by side.
         for name in [name for name in models if not name.endswith("-static")]:
             group = {key: model for key, model in models.items() if key in (name, f"{name}-static")}
             images = test_images(given.images, models[name], given.limit, given.seed)

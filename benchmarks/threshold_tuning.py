@@ -155,7 +155,7 @@ def main() -> None:
         "what": "Threshold tuning: gap to brute force, time of the curve. Gaps are in accuracy (0..1), those of "
         "cost_at_accuracy in shares of the last exit's cost.",
         "command": "OMP_NUM_THREADS=1 python benchmarks/threshold_tuning.py", "hardware": hardware(),
-        "date": datetime.now(UTC).date().isoformat(), 
+        "date": datetime.now(UTC).date().isoformat(),
         "commit": head.stdout.strip() or "before the first commit", "mac_rule": "none: made-up costs", "rows": rows,
     }  # fmt: skip
     if not quick:

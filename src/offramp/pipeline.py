@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+import time
+import tomllib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from offramp.architecture import Architecture
 from offramp.data import Task, task
+from offramp.deliver import deliver, goal_of
 from offramp.nn import Supernet
 from offramp.progress import track
-from offramp.recipe import Recipe
-from offramp.run_folder import RunFolder, identity
-from offramp.spaces import SearchSpace, options_of, space
+from offramp.recipe import Budget, Recipe, RecipeError, differences, find
+from offramp.run_folder import RunFolder, identity, write_json, write_text
+from offramp.search import Evaluation, NothingFeasible, Study, Trial, analytic_costs, best_tradeoff, best_within, proposer, search
+from offramp.search.oneshot import OneShot
+from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import train_supernet
 
 
+_MAY_CHANGE = ("deliver.", "export.", "search.evaluations", "search.stop_after", "search.baseline", "data.root")
+"""What a continued run may ask for anew: nothing already computed depends on it."""
+
+
+def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Carry out `recipe` in the folder `out`; called again on the same folder, it goes on where it stopped.
+
+    Raises:
+        RecipeError: the recipe has mistakes, or `out` holds the run of another one.
+    """
+    made = Run.open(recipe, out, overrides)
+    made.carry_out()
+    return made
+
+
 class Run:
-    """A recipe, carried out in a folder."""
+    """A recipe, carried out in a folder; every step is computed once and found there afterwards."""
 
     def __init__(self, recipe: Recipe, out: str | Path) -> None:
         self.recipe, self.folder = recipe, RunFolder(out)
+
+    @classmethod
+    def open(cls, recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
+        """A run in `out`, new or continued; see `run`."""
+        checked = recipe if isinstance(recipe, Recipe) else Recipe.load(find(str(recipe)), overrides)
+        made = cls(checked, out)
+        made._claim()
+        return made
+
+    def carry_out(self) -> None:
+        """All steps, in order."""
+        self.folder.log("start", steps=["supernet", "search", "baseline", "deliver", "report"])
+        _ = self.supernet
+        self.search()
+        self.write_front()
+        self.deliver()
+        self.report()
+        self.folder.log("end")
 
     @cached_property
     def task(self) -> Task:
@@ -49,14 +89,181 @@ class Run:
     def supernet(self) -> Supernet:
         """The trained supernet."""
         path, settings = self.folder.supernet, self.recipe.supernet
-        supernet = Supernet(self.space, self.recipe.seed)
         if path.exists():
+            supernet = Supernet(self.space, self.recipe.seed)
             supernet.load_state_dict(load_file(path))
             return supernet
+        started = time.monotonic()
         with track("supernet", settings.epochs * (len(self.task.train) // settings.batch * settings.batch)) as bar:
             supernet = train_supernet(
                 self.space, self.task.without_test(), settings,
                 seed=self.recipe.seed, identity=self.supernet_identity, checkpoint=self.folder.checkpoint, track=bar,
             )  # fmt: skip
-        save_file({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}, path)
+        partial = path.with_suffix(".part")
+        save_file({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}, partial)
+        partial.replace(path)
+        self.folder.log("supernet", seconds=round(time.monotonic() - started, 1), epochs=settings.epochs)
         return supernet
+
+    @cached_property
+    def study(self) -> Study:
+        """The search's trials."""
+        return self._study("search")
+
+    @cached_property
+    def baseline(self) -> Study:
+        """As many trials of random candidates, by which the search is judged."""
+        return self._study("random")
+
+    def search(self) -> None:
+        """Evaluate candidates until the study has as many as the recipe says; then the random baseline."""
+        settings = self.recipe.search
+        self._search(self.study, settings.proposer, "search")
+        if settings.baseline and settings.proposer != "random":
+            self._search(self.baseline, "random", "random search, for comparison")
+
+    def write_front(self) -> None:
+        """Write `front.json`: every trial, and which of them make the front."""
+        studies = [self.study, self.baseline] if self.recipe.search.baseline else [self.study]
+        images = min(self.recipe.search.images or len(self.task.select), len(self.task.select))
+        write_json(
+            self.folder.front,
+            {
+                "task": {
+                    "name": self.task.name,
+                    "input": self.task.input,
+                    "classes": self.task.classes,
+                    "splits": {name: len(split) for name, split in self.task.splits.items()},
+                    "notes": self.task.notes,
+                },
+                "space": {"name": self.space.name, "size": self.space.size()},
+                "objectives": self.recipe.search.objectives,
+                "constraints": self.recipe.search.constraints,
+                "mac_rule": self.recipe.policy.mac_rule,
+                "split": "select",
+                "n": images,
+                "evaluator": "one-shot",
+                "trials": [record for study in studies for record in _records(study)],
+            },
+        )
+
+    def deliver(self) -> None:
+        """Train, tune, test and export the chosen networks, and the static ones beside them."""
+        for budget in self.recipe.deliver.budgets:
+            trial = self._choose(budget)
+            for i, seed in enumerate(self.recipe.deliver.seeds):
+                self._deliver(trial.candidate.architecture, _seeded(budget.name, i, seed), seed, export=i == 0)
+        for macs in self.recipe.deliver.static_macs:
+            architecture = best_static(self.study.trials, macs)
+            for i, seed in enumerate(self.recipe.deliver.seeds):
+                self._deliver(architecture, _seeded(f"static-{macs / 1e6:.2f}M", i, seed), seed, export=False)
+
+    def report(self) -> None:
+        """Write `report.html`."""
+        from offramp.report import write_report
+
+        write_report(self.folder.root, self.task)
+
+    def _claim(self) -> None:
+        """Keep the recipe in the folder; refuse to go on with one that asks for something else."""
+        path, text = self.folder.recipe, self.recipe.to_toml()
+        if path.exists():
+            changed = differences(tomllib.loads(path.read_text()), tomllib.loads(text))
+            refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]
+            if refused:
+                hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
+                raise RecipeError(f"{path} belongs to another run", [*refused, hint])
+        write_text(path, text)
+
+    def _study(self, name: str) -> Study:
+        settings = self.recipe.search
+        where = settings.storage or self.folder.journal
+        return Study.open(where, name, self.space, settings.objectives, settings.constraints, analytic_costs)
+
+    def _search(self, study: Study, who: str, title: str) -> None:
+        settings, policy = self.recipe.search, self.recipe.policy
+        if len(study) >= settings.evaluations:
+            return
+        evaluate = OneShot(
+            self.supernet, self.task.without_test(), goal_of(self.recipe), measures=policy.measures,
+            mac_rule=policy.mac_rule, images=settings.images, statistics_images=settings.statistics_images,
+        )  # fmt: skip
+        known = {t.candidate: t.evaluation for t in self.study.trials if t.evaluation is not None}
+
+        def once(candidate: Candidate) -> Evaluation:
+            return known.get(candidate) or evaluate(candidate)
+
+        started = time.monotonic()
+        with track(title, settings.evaluations, len(study)) as bar:
+
+            def progress(_done: int, _total: int, trial: Trial) -> None:
+                metrics = trial.metrics
+                note = f"{metrics['accuracy']:.1%} at {metrics['mean_macs'] / 1e6:.2f} MMACs" if metrics else "failed"
+                bar.advance(1, note)
+
+            outcome = search(
+                once, study, proposer(who, study.problem), evaluations=settings.evaluations, initial=settings.initial,
+                batch=settings.batch, seed=self.recipe.seed, progress=progress, stop_after=settings.stop_after,
+            )  # fmt: skip
+        seconds = round(time.monotonic() - started, 1)
+        self.folder.log(study.name, reason=outcome.reason, evaluated=outcome.evaluated, seconds=seconds)
+
+    def _choose(self, budget: Budget) -> Trial:
+        trials, problem = self.study.trials, self.study.problem
+        if budget.mean_macs is None:
+            return best_tradeoff(problem, trials)
+        return best_within(problem, trials, f"mean_macs <= {budget.mean_macs!r}")
+
+    def _deliver(self, architecture: Architecture, name: str, seed: int, export: bool) -> None:
+        folder = self.folder.chosen(name)
+        if (folder / "metrics.json").exists():
+            return
+        supernet = self.supernet if self.recipe.train.inherit else None
+        metrics = deliver(architecture, folder, self.recipe, self.task, supernet=supernet, seed=seed, export=export)
+        found = {key: metrics[key] for key in ("test_accuracy", "mean_macs", "mac_rule", "train_seconds", "seed")}
+        self.folder.log("delivered", name=name, **found)
+
+
+def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
+    """The static network of at most `macs` MACs that was most accurate in the search.
+
+    Every exit of every trial, cut off behind it and without the branches before it, is a static network that was scored.
+
+    Raises:
+        NothingFeasible: none is that small.
+    """
+    found: list[tuple[float, float, Architecture]] = []
+    for trial in trials:
+        if trial.evaluation is None:
+            continue
+        architecture = trial.candidate.architecture
+        for position, accuracy in zip(architecture.exits, trial.evaluation.extra["exit_accuracy"]):
+            static = architecture.with_exits((position,))
+            total = analytic_costs(Candidate(static))["full_macs"]
+            if total <= macs:
+                found.append((accuracy, -total, static))
+    if not found:
+        raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
+    return max(found, key=lambda item: item[:2])[2]
+
+
+def _seeded(name: str, i: int, seed: int) -> str:
+    return name if i == 0 else f"{name}-seed{seed}"
+
+
+def _records(study: Study) -> list[dict[str, Any]]:
+    front = {trial.number for trial in study.front()}
+    return [
+        {
+            "study": study.name,
+            "number": trial.number,
+            "proposer": trial.proposer,
+            "feasible": trial.feasible,
+            "front": trial.number in front,
+            "failure": trial.failure.message if trial.failure else None,
+            "metrics": trial.metrics,
+            "architecture": trial.candidate.architecture.model_dump(mode="json"),
+            **(dict(trial.evaluation.extra) if trial.evaluation else {}),
+        }
+        for trial in study.trials
+    ]

@@ -123,9 +123,8 @@ class DeliverSection(_Section):
     """Which networks of the front are trained, tested and exported."""
 
     budgets: tuple[Budget, ...] = Field((Budget(name="best"),), min_length=1)
-    candidates: PositiveInt = Field(1, description="trials compared per budget by a short training on select")
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="final trainings; the first seed's network is exported")
-    static: bool = Field(True, description="also train the static network of equal MACs by the same schedule")
+    static_macs: tuple[PositiveFloat, ...] = Field((), description="MACs of static networks to train beside by the same schedule")
 
     @field_validator("budgets")
     @classmethod
@@ -177,6 +176,12 @@ class Recipe(_Section):
             _override(values, override)
         return cls._check(values, source)
 
+    def to_toml(self) -> str:
+        """The whole recipe with every default filled in; `parse` gives back an equal one."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
     @classmethod
     def _check(cls, values: dict[str, Any], source: str) -> Recipe:
         problems: list[str] = []
@@ -194,6 +199,38 @@ class Recipe(_Section):
         if problems:
             raise RecipeError(source, problems)
         return recipe
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with Offramp, by name."""
+    inside = Path(__file__).parent / "recipes"
+    folder = inside if inside.is_dir() else Path(__file__).parents[2] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given by its path, or by the name of one that comes with Offramp.
+
+    Raises:
+        RecipeError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if name in shipped():
+        return shipped()[name]
+    raise RecipeError(name, [f"no such file, and no recipe of that name; known are {', '.join(shipped())}"])
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Paths at which two recipes differ, with both values."""
+    found = []
+    for key in sorted({*old, *new}):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            found += differences(was, now, f"{prefix}{key}.")
+        elif was != now:
+            found.append(f"{prefix}{key}: {_short(was)} then, {_short(now)} now")
+    return found
 
 
 def _lines(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:

@@ -132,6 +132,47 @@ def test_flips_within_rounding_are_counted_not_refused():
     assert far.tolist() == [False, False, False]
 
 
+def test_what_counts_is_the_exit_where_the_ways_part():
+    scores = np.array([[0.5, 0.9, 1]], np.float32)
+    eager = check_module._Eager(np.zeros((1, 1)), np.zeros((1, 3, 2)), scores)
+    for wanted, taken in ((0, 1), (1, 0), (0, 2)):
+        both = np.array([wanted]), np.array([taken])
+        assert check_module._excused(eager, (0.50001, 0.3), *both, 1e-4).item()
+        assert not check_module._excused(eager, (0.3, 0.90001), *both, 1e-4).item()
+
+
+def _one_image_leaves_elsewhere(image, thresholds, odd):
+    return (-np.inf, *thresholds[1:]) if np.array_equal(image, odd) else thresholds
+
+
+def _scores_a_little_off(image, thresholds, odd):
+    return tuple(t - 0.002 for t in thresholds)
+
+
+@pytest.mark.parametrize("change", [_one_image_leaves_elsewhere, _scores_a_little_off])
+def test_a_small_fault_of_the_runtime_is_found(tmp_path, monkeypatch, change):
+    net, images = trained_like(tiny(3)), random_images(tiny(3))
+    policy, run = spread_policy(net, images, "max_probability"), check_module.run
+    taken = net.infer(images.float(), policy)[1].tolist()
+    odd = next(images[i].numpy() for i in range(40) if taken[i] == 2 and i % 5)  # every fifth is tried more closely
+    monkeypatch.setattr(check_module, "run", lambda s, image, t: run(s, image, change(image, tuple(t), odd)))
+    with pytest.raises(ExportError):
+        export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=images)
+
+
+def test_a_write_cut_short_leaves_the_file_before(tmp_path, monkeypatch):
+    net, images, path = trained_like(tiny()), random_images(tiny()), tmp_path / "m.onnx"
+    path.write_text("the file before")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(export_module.os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        export_onnx(net, spread_policy(net, images, "margin"), path, classes=CLASSES, images=images)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["the file before"]
+
+
 def test_at_most_a_thousand_images_evenly_spaced(tmp_path):
     net, images = trained_like(tiny()), random_images(tiny(), 1500)
     policy = Policy("max_probability", (0.123456,))

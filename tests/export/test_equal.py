@@ -10,7 +10,7 @@ from offramp.export._convert import frozen
 from offramp.export._export import build_file
 from offramp.export._metadata import About
 from offramp.export._session import open_session, run
-from offramp.policy import MEASURES
+from offramp.policy import MEASURES, Policy
 from offramp.spaces import space
 
 CASES = [
@@ -73,7 +73,8 @@ def test_net_is_left_as_it_was(tmp_path):
     assert net.training
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
     assert all(p.dtype == torch.float64 and p.requires_grad for p in net.parameters())
-    assert frozen(net).stages[0].blocks[0].conv.conv.weight.is_contiguous()
+    assert not net.stages[1].blocks[0].conv.conv.weight.is_contiguous()
+    assert frozen(net).stages[1].blocks[0].conv.conv.weight.is_contiguous()
 
 
 def test_same_network_same_bytes(tmp_path):
@@ -82,3 +83,12 @@ def test_same_network_same_bytes(tmp_path):
     for name in "ab":
         export_onnx(net, policy, tmp_path / name, classes=CLASSES, images=images)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_score_equal_to_the_threshold_leaves(tmp_path):
+    net, images = trained_like(tiny()), random_images(tiny(), 3)
+    net.stages[0].exit.classifier.weight.data.zero_()
+    net.stages[0].exit.classifier.bias.data.zero_()  # equal logits: a margin of exactly 0
+    export_onnx(net, Policy("margin", (0.0,)), tmp_path / "model.onnx", classes=CLASSES, images=images)
+    assert Model(tmp_path / "model.onnx").run(images[0].numpy())[1] == 0
+    assert Model(tmp_path / "model.onnx").run(images[0].numpy(), [1e-6])[1] == 1

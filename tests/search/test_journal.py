@@ -1,11 +1,15 @@
+import fcntl
 import io
+import multiprocessing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic_networks as synthetic
 
 from offramp.search import Study
-from offramp.search.journal import drop_cut_records
+from offramp.search.journal import _Lock, drop_cut_records
+from offramp.search.sampling import draw
 
 GENOTYPES = [(0, 0, 0, 0, 0, 0, 0), (1, 1, 2, 1, 0, 1, 0), (2, 1, 3, 0, 1, 1, 0)]
 
@@ -83,3 +87,34 @@ def test_only_what_is_no_whole_record_is_dropped(tmp_path: Path, text: bytes, ke
         drop_cut_records(file)
         assert file.seek(0, io.SEEK_END) == path.stat().st_size
     assert path.read_bytes() == (text if kept is None else kept)
+
+
+def test_the_lock_keeps_others_out_until_it_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.touch()
+    lock = _Lock(path)
+    lock.acquire()
+    with path.open("rb") as other:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.release()
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_processes_that_write_at_the_same_time_lose_nothing(open_study, toy) -> None:
+    genotypes = draw(open_study(toy).problem, 60, np.random.default_rng(0))
+
+    def write(share: list[tuple[int, ...]]) -> None:
+        study = open_study(toy)
+        for genotype in share:
+            record(study, genotype)
+
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=write, args=(genotypes[i::4],)) for i in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    found = open_study(toy).trials
+    assert {trial.genotype for trial in found} == set(genotypes)
+    assert [trial.number for trial in found] == list(range(60))

@@ -30,16 +30,21 @@ def run(open_it: Callable[[], Study], log: Path) -> None:
 
     study = open_it()
     maker = proposer("nsga2", study.problem)
-    search(evaluate, study, maker, evaluations=BUDGET, initial=20, batch=8, seed=4, progress=recorded)
+    search(evaluate, study, maker, evaluations=BUDGET, initial=10, batch=8, seed=4, progress=recorded)
 
 
 def test_killed_at_20_random_moments(open_study, small, tmp_path: Path) -> None:
     rng, fork = np.random.default_rng(0), multiprocessing.get_context("fork")
-    log, moments = tmp_path / "log", rng.uniform(0.03, 0.15, 20)
-    for moment in moments:
+    log = tmp_path / "log"
+    log.touch()
+    for _ in range(20):
+        # A moment is a number of events and a little more: in the start, in an evaluation, in a record, in a proposal.
+        events = len(log.read_text().splitlines()) + rng.integers(0, 14)
         process = fork.Process(target=run, args=(lambda: open_study(small), log))
         process.start()
-        time.sleep(moment)
+        while len(log.read_text().splitlines()) < events and process.is_alive():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.03))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL, "the search was over before it could be killed 20 times"

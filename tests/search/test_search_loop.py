@@ -145,6 +145,21 @@ def test_it_goes_on_while_hypervolume_grows(open_study, small) -> None:
     assert run(study, evaluate=better_every_other_batch, stop_after=2).reason == "40 evaluations are done"
 
 
+def test_what_another_process_evaluates_meanwhile_is_left_to_it(open_study, small) -> None:
+    run(alone := open_study(small, file="alone"))
+    study, other = open_study(small), open_study(small)
+
+    def evaluates_the_next_elsewhere(candidate: Candidate) -> Evaluation:
+        if not other.trials:
+            ahead = alone.trials[3]
+            other.record(ahead.genotype, ahead.evaluation, "other")
+        return synthetic.evaluate(candidate)
+
+    run(study, evaluate=evaluates_the_next_elsewhere, evaluations=10)
+    assert [trial.proposer for trial in study.trials] == ["other", *["initial"] * 9]
+    assert len({trial.genotype for trial in study.trials}) == 10
+
+
 def test_constraints_that_nothing_can_keep_are_told_before_anything_is_evaluated(open_study, small) -> None:
     with pytest.raises(NothingFeasible, match=r"can meet params <= 10; its smallest has .*params"):
         run(open_study(small, ("params <= 10",)))
@@ -163,8 +178,9 @@ def test_search_beats_random(open_study, small) -> None:
     for name in PROPOSERS:
         for seed in range(3):
             study = open_study(small, file=f"{name}{seed}")
-            maker = proposer(name, study.problem)
-            search(synthetic.evaluate, study, maker, evaluations=80, initial=24, batch=8, seed=seed)
+            options = {"population": 30, "generations": 12} if name == "surrogate" else {}
+            maker = proposer(name, study.problem, **options)
+            search(synthetic.evaluate, study, maker, evaluations=64, initial=24, batch=8, seed=seed)
             volumes.setdefault(name, []).append(study.hypervolume(reference))
     mean = {name: float(np.mean(found)) for name, found in volumes.items()}
     assert mean["nsga2"] > mean["random"]

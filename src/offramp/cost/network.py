@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from offramp.architecture import Architecture
-from offramp.cost.analytic import CostModel, LayerCost, analytic
+from offramp.cost.analytic import CostModel, LayerCost
+from offramp.cost.devices import device as find_device
 from offramp.layers import layers
 
 MAC_RULES = ("executed", "paper")
@@ -87,8 +88,13 @@ class NetworkCost(NamedTuple):
         return sum(share * value for share, value in zip(utilisation, costs))
 
 
-def cost(architecture: Architecture, model: CostModel = analytic) -> NetworkCost:
-    """Cost of `architecture` under `model`: sums over the layers of each stage and exit branch."""
+def cost(architecture: Architecture, device: str | CostModel = "analytic") -> NetworkCost:
+    """Cost of `architecture` on `device` (a name of `DEVICES`, or a model): sums over each stage and exit branch.
+
+    Raises:
+        ValueError: no device has that name.
+    """
+    model = find_device(device).model if isinstance(device, str) else device
     stages, branches = [], []
     for stage in layers(architecture):
         stages.append(sum(map(model, stage.backbone), LayerCost()))

@@ -12,10 +12,11 @@ def analytic_costs(candidate: Candidate, model: CostModel = analytic) -> dict[st
     Samples cannot cost less than leaving at the cheapest exit, so that bounds `mean_macs` under either MAC rule.
     """
     found = cost(candidate.architecture, model)
+    total = found.total
     return {
-        "full_macs": float(found.total.macs),
-        "params": float(found.params),
-        "weight_bytes": float(found.weight_bytes),
-        "activation_bytes": float(found.activation_bytes),
+        "full_macs": float(total.macs),
+        "params": float(total.params),
+        "weight_bytes": float(total.weight_bytes),
+        "activation_bytes": float(total.activation_bytes),
         "least_mean_macs": float(min(found.leaving(rule="paper"))),
     }

@@ -72,6 +72,8 @@ def search(
         if not genotypes:
             return _end(f"{proposer.name} found nothing left to propose", evaluated)
         for genotype in genotypes[: evaluations - len(study)]:
+            if study.seen(genotype):  # by another process, since
+                continue
             result = _evaluate(evaluate, study.problem.space.decode(genotype))
             trial = study.record(genotype, result, name, start)
             evaluated += 1

@@ -34,6 +34,8 @@ def self_distillation(
     logits: Tensor, labels: Tensor, share: float, temperature: float, final_weight: float = 1.0
 ) -> Tensor:
     """Weighted mean over exits; every exit but the last imitates the last one: (B, E, K), (B,) -> ()."""
-    early = mixed(logits[:, :-1], labels, logits[:, -1], share, temperature)
     final = cross_entropy(logits[:, -1:], labels)
+    if logits.shape[1] == 1:
+        return final.sum()
+    early = mixed(logits[:, :-1], labels, logits[:, -1], share, temperature)
     return (early.sum() + final_weight * final.sum()) / (len(early) + final_weight)

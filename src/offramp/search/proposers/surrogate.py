@@ -73,7 +73,7 @@ class SurrogateProposer:
     def _evolve(
         self, trials: Sequence[Trial], seen: set[Genotype], predict: _Predictor, rng: np.random.Generator
     ) -> list[Genotype]:
-        """The genotypes not yet seen of every generation's survivors."""
+        """The genotypes not yet seen in the last generation."""
         from pymoo.core.population import Population
         from pymoo.optimize import minimize
 

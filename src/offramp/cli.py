@@ -1,0 +1,268 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+# Read when torch is loaded. Waiting threads that spin starve whatever else runs on the same cores, and a supernet has more
+# convolution shapes than oneDNN keeps by default.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Designs early-exit neural networks: searches, trains, calibrates, exports.",
+)  # fmt: skip
+_out = Console()
+_err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[Path, typer.Argument(help="A run's folder.", exists=True, file_okay=False)]
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of one that `offramp recipes` lists.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/NAME.")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="Override a value: section.key=value. May be repeated.")] = None,
+) -> None:
+    """Carry out a recipe. Started again on the same folder, it goes on where it stopped."""
+    from offramp.recipe import find
+
+    path = find(recipe)
+    folder = out or Path("runs") / path.stem
+    from offramp.pipeline import run as carry_out
+
+    try:
+        made = carry_out(path, folder, set or ())
+    except KeyboardInterrupt:
+        _err.print("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    _print_delivered(made.folder.delivered())
+    _out.print(f"Report: {made.folder.report}", highlight=False)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with Offramp."""
+    from offramp.recipe import shipped
+
+    for name, path in shipped().items():
+        about = [line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#")]
+        about = [line for line in about if line and not line.startswith("offramp run")]
+        _out.print(f"{name:24} {about[0] if about else ''}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def init(name: Annotated[str, typer.Argument(help="A name that `offramp recipes` lists.")]) -> None:
+    """Print a recipe, to be edited: offramp init NAME > my.toml."""
+    from offramp.recipe import find
+
+    sys.stdout.write(find(name).read_text())
+
+
+@app.command()
+def validate(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file or name.")],
+    set: Annotated[list[str] | None, typer.Option(help="Override a value: section.key=value.")] = None,
+) -> None:
+    """Report every mistake of a recipe, by its path."""
+    from offramp.recipe import Recipe, find
+
+    Recipe.load(find(recipe), set or ())
+    _out.print(f"{recipe}: no mistakes found", highlight=False)
+
+
+@app.command()
+def front(folder: Folder, as_json: Json = False) -> None:
+    """Show the Pareto front of a run."""
+    path = folder / "front.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: the search has not ended. Start `offramp run` again to go on.")
+    stored = json.loads(path.read_text())
+    trials = [t for t in stored["trials"] if t["front"] and t["study"] == "search"]
+    trials.sort(key=lambda t: [t["metrics"][name] for name in stored["objectives"]][::-1])
+    if as_json:
+        _print_json({**{k: stored[k] for k in ("objectives", "constraints", "mac_rule", "split", "n")}, "front": trials})
+        return
+    title = f"{len(trials)} networks; {stored['evaluator']} on {stored['split']} (n = {stored['n']}), MACs {stored['mac_rule']}"
+    rows = [
+        [t["number"], _percent(t["metrics"]["accuracy"]), _mega(t["metrics"]["mean_macs"]), _mega(t["metrics"]["full_macs"]),
+         f"{t['metrics']['params']:,.0f}", " / ".join(f"{share:.0%}" for share in t["utilisation"])]
+        for t in trials
+    ]  # fmt: skip
+    _print_table(title, ["trial", "accuracy", "mean MMACs", "full MMACs", "params", "utilisation"], rows)
+
+
+@app.command()
+def cost(
+    architecture: Annotated[Path, typer.Argument(help="An architecture.json.", exists=True, dir_okay=False)],
+    device: Annotated[str, typer.Option(help="A name that `offramp devices` lists.")] = "analytic",
+    as_json: Json = False,
+) -> None:
+    """Show MACs, parameters, memory, latency and energy per stage and exit."""
+    from offramp.architecture import Architecture
+    from offramp.cost import MAC_RULES
+    from offramp.cost import cost as cost_of
+
+    found = cost_of(Architecture.load(architecture), device)
+    leaving = {rule: found.leaving("macs", rule) for rule in MAC_RULES}
+    if as_json:
+        branches = [b._asdict() if b else None for b in found.branches]
+        stages = [{"stage": s._asdict(), "branch": b} for s, b in zip(found.stages, branches)]
+        total = found.total._asdict()
+        _print_json({"device": device, "stages": stages, "total": total, "macs_by_exit": leaving})
+        return
+    rows, number = [], 0
+    for i, (stage, branch) in enumerate(zip(found.stages, found.branches)):
+        rows.append([f"stage {i}", *_cost_cells(stage), "", ""])
+        if branch is not None:
+            rows.append([f"  exit {number}", *_cost_cells(branch), *(_mega(leaving[rule][number]) for rule in MAC_RULES)])
+            number += 1
+    rows.append(["all", *_cost_cells(found.total), "", ""])
+    columns = ["part", "MMACs", "params", "weights KiB", "activations KiB"]
+    _print_table(f"device: {device}", [*columns, *(f"up to exit ({rule})" for rule in MAC_RULES)], rows)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="DIR/chosen/NAME of a run.", exists=True, file_okay=False)],
+    data: Annotated[Path, typer.Option(help="A folder of class folders, or an .npz, with images and labels.", exists=True)],
+    as_json: Json = False,
+) -> None:
+    """Show accuracy, utilisation and mean cost of a delivered network on any labelled images."""
+    from offramp.cost import cost as cost_of
+    from offramp.data import read_split
+    from offramp.deliver import load
+    from offramp.policy import operate
+    from offramp.training import score
+
+    net, policy = load(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    split = read_split(data, metrics["classes"], net.architecture.input)
+    table = score(net, split)
+    found = operate(policy, table, cost_of(net.architecture).leaving("macs", metrics["mac_rule"]))
+    record = {
+        "data": str(data), "n": len(split), "accuracy": found.accuracy, "mean_macs": found.mean_cost,
+        "mac_rule": metrics["mac_rule"], "utilisation": list(found.utilisation),
+        "exit_accuracy": [float(a) for a in table.exit_accuracy], "accuracy_of_leavers": list(found.exit_accuracy),
+    }  # fmt: skip
+    if as_json:
+        _print_json(record)
+        return
+    title = f"{found.accuracy:.2%} at {_mega(found.mean_cost)} mean MMACs ({metrics['mac_rule']}); n = {len(split)}"
+    rows = [
+        [e, _percent(share), "-" if left is None else _percent(left), _percent(all_)]
+        for e, (share, left, all_) in enumerate(zip(found.utilisation, found.exit_accuracy, table.exit_accuracy))
+    ]
+    _print_table(title, ["exit", "share", "accuracy of those", "accuracy on all"], rows)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    as_json: Json = False,
+) -> None:
+    """Show class, exit taken and confidence for image files; needs no torch."""
+    from offramp.export.predict import Model
+
+    loaded = Model(model)
+    found = [{"image": str(image), **loaded.predict(image)._asdict()} for image in images]
+    if as_json:
+        _print_json(found)
+        return
+    rows = [[f["image"], f["class_name"], f"{f['exit']} of {f['exits']}", _percent(f["confidence"])] for f in found]
+    _print_table(None, ["image", "class", "exit", "confidence"], rows)
+
+
+@app.command()
+def sample(
+    name: Annotated[str, typer.Argument(metavar="SPACE", help="A search space.")],
+    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 0,
+    smallest: Annotated[bool, typer.Option("--smallest", help="The one with the fewest MACs.")] = False,
+    largest: Annotated[bool, typer.Option("--largest", help="The one with the most.")] = False,
+    input: Annotated[str, typer.Option(help="Channels x height x width.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=2)] = 10,
+) -> None:
+    """Print an architecture of a space, as JSON."""
+    from offramp.spaces import space
+
+    if smallest and largest:
+        raise ValueError("--smallest and --largest exclude each other; give one of them, or neither for a random one")
+    found = space(name, _shape(input), classes)
+    architecture = found.smallest() if smallest else found.largest() if largest else found.sample(seed)
+    sys.stdout.write(architecture.to_json(indent=1) + "\n")
+
+
+@app.command()
+def devices() -> None:
+    """List the hardware descriptions known."""
+    from offramp.cost import DEVICES
+
+    for device in DEVICES.values():
+        _out.print(f"{device.name:20} {device.about}", highlight=False, soft_wrap=True)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"--input is {text!r}; it must be CHANNELSxHEIGHTxWIDTH, such as 3x32x32")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def _print_delivered(folders: list[Path]) -> None:
+    rows = []
+    for folder in folders:
+        m = json.loads((folder / "metrics.json").read_text())
+        shares = " / ".join(f"{share:.0%}" for share in m["utilisation"])
+        rows.append([folder.name, m["kind"], _percent(m["test_accuracy"]), _mega(m["mean_macs"]), shares, m["seed"]])
+    if rows:
+        title = f"test split (n = {m['splits']['test']}), MACs {m['mac_rule']}"
+        _print_table(title, ["network", "kind", "accuracy", "mean MMACs", "utilisation", "seed"], rows)
+
+
+def _print_table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
+    _out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def _cost_cells(found: Any) -> list[str]:
+    kib = [f"{size / 1024:.1f}" for size in (found.weight_bytes, found.activation_bytes)]
+    return [_mega(found.macs), f"{found.params:,}", *kib]
+
+
+def _mega(macs: float) -> str:
+    return f"{macs / 1e6:.3f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}"
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend end with their message, not with a traceback."""
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("OFFRAMP_TRACEBACK"):
+            raise
+        _err.print("[red]error:[/red]", end=" ")
+        _err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
