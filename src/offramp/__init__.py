@@ -1,10 +1,10 @@
 """Offramp designs early-exit neural networks for the hardware they will run on.
 
-    space = offramp.space("offramp", input=(3, 32, 32), classes=10)
-    arch = space.sample(seed=0)
-    net, costs = offramp.build(arch), offramp.cost(arch)
-    task = offramp.task("cifar10", root="data")
-    run = offramp.run("recipes/digits.toml", out="runs/digits")
+space = offramp.space("offramp", input=(3, 32, 32), classes=10)
+arch = space.sample(seed=0)
+net, costs = offramp.build(arch), offramp.cost(arch)
+task = offramp.task("cifar10", root="data")
+run = offramp.run("recipes/digits.toml", out="runs/digits")
 """
 
 from importlib import import_module

@@ -6,10 +6,18 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Activation = Literal["relu", "relu6", "hardswish"]
-Kernel = Annotated[int, Field(ge=1, le=31, multiple_of=1)]
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel is {kernel}; it must be odd, so that half of it on every side keeps the map's size")
+    return kernel
+
+
+Kernel = Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)]
 Bits = Annotated[int, Field(ge=2, le=32)]
 
 
@@ -96,7 +104,9 @@ class Architecture(_Frozen):
     @model_validator(mode="after")
     def _last_stage_exits(self) -> Architecture:
         if self.stages[-1].exit is None:
-            raise ValueError(f"the last stage (number {len(self.stages) - 1}) has no exit; it needs the final classifier")
+            raise ValueError(
+                f"the last stage (number {len(self.stages) - 1}) has no exit; it needs the final classifier"
+            )
         return self
 
     @property

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-# Read when torch is loaded. Waiting threads that spin starve whatever else runs on the same cores, and a supernet has more
-# convolution shapes than oneDNN keeps by default.
+# Read when torch is loaded. Waiting threads that spin starve whatever else runs on the same cores, and a supernet has
+# more convolution shapes than oneDNN keeps by default.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")
 
@@ -91,15 +91,21 @@ def front(folder: Folder, as_json: Json = False) -> None:
     trials = [t for t in stored["trials"] if t["front"] and t["study"] == "search"]
     trials.sort(key=lambda t: [t["metrics"][name] for name in stored["objectives"]][::-1])
     if as_json:
-        _print_json({**{k: stored[k] for k in ("objectives", "constraints", "mac_rule", "split", "n")}, "front": trials})
+        _print_json(
+            {**{k: stored[k] for k in ("objectives", "constraints", "mac_rule", "split", "n")}, "front": trials}
+        )
         return
-    title = f"{len(trials)} networks; {stored['evaluator']} on {stored['split']} (n = {stored['n']}), MACs {stored['mac_rule']}"
+    where = f"{stored['evaluator']} on {stored['split']} (n = {stored['n']}), MACs {stored['mac_rule']}"
     rows = [
-        [t["number"], _percent(t["metrics"]["accuracy"]), _mega(t["metrics"]["mean_macs"]), _mega(t["metrics"]["full_macs"]),
-         f"{t['metrics']['params']:,.0f}", " / ".join(f"{share:.0%}" for share in t["utilisation"])]
-        for t in trials
+        [t["number"], _percent(m["accuracy"]), _mega(m["mean_macs"]), _mega(m["full_macs"]), f"{m['params']:,.0f}",
+         " / ".join(f"{share:.0%}" for share in t["utilisation"])]
+        for t, m in ((t, t["metrics"]) for t in trials)
     ]  # fmt: skip
-    _print_table(title, ["trial", "accuracy", "mean MMACs", "full MMACs", "params", "utilisation"], rows)
+    _print_table(
+        f"{len(trials)} networks; {where}",
+        ["trial", "accuracy", "mean MMACs", "full MMACs", "params", "utilisation"],
+        rows,
+    )
 
 
 @app.command()
@@ -125,7 +131,9 @@ def cost(
     for i, (stage, branch) in enumerate(zip(found.stages, found.branches)):
         rows.append([f"stage {i}", *_cost_cells(stage), "", ""])
         if branch is not None:
-            rows.append([f"  exit {number}", *_cost_cells(branch), *(_mega(leaving[rule][number]) for rule in MAC_RULES)])
+            rows.append(
+                [f"  exit {number}", *_cost_cells(branch), *(_mega(leaving[rule][number]) for rule in MAC_RULES)]
+            )
             number += 1
     rows.append(["all", *_cost_cells(found.total), "", ""])
     columns = ["part", "MMACs", "params", "weights KiB", "activations KiB"]
@@ -135,7 +143,9 @@ def cost(
 @app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="DIR/chosen/NAME of a run.", exists=True, file_okay=False)],
-    data: Annotated[Path, typer.Option(help="A folder of class folders, or an .npz, with images and labels.", exists=True)],
+    data: Annotated[
+        Path, typer.Option(help="A folder of class folders, or an .npz, with images and labels.", exists=True)
+    ],
     as_json: Json = False,
 ) -> None:
     """Show accuracy, utilisation and mean cost of a delivered network on any labelled images."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,19 @@ from offramp.training import score, train
 
 
 def deliver(
-    architecture: Architecture, folder: Path, recipe: Recipe, task: Task, *, supernet: Supernet | None, seed: int, export: bool
+    architecture: Architecture,
+    folder: Path,
+    recipe: Recipe,
+    task: Task,
+    *,
+    supernet: Supernet | None,
+    seed: int,
+    export: bool,
 ) -> dict[str, Any]:
     """Fill `folder` with a trained, tuned, tested (and exported) network; gives its metrics.
 
-    Thresholds are set on the select split; an exit at which nobody leaves is dropped, with its cost, before the test; the
-    test split is read once. Continues from the folder's checkpoint after a kill.
+    Thresholds are set on the select split; an exit at which nobody leaves is dropped, with its cost, before the test;
+    the test split is read once. Continues from the folder's checkpoint after a kill.
     """
     started = time.monotonic()
     net = _trained(architecture, folder, recipe, task, supernet, seed)
@@ -169,8 +177,6 @@ def keep_exits(net: EarlyExitNet, exits: Sequence[int]) -> EarlyExitNet:
 
 
 def _exported(net: EarlyExitNet, policy: Policy, path: Path, recipe: Recipe, task: Task) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from offramp.export import export_onnx
 
     images = task.test.images[: recipe.export.check_images]

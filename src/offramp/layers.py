@@ -62,7 +62,7 @@ class Layer(NamedTuple):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates: each weight once per output position (adds, pooling and activations are not counted)."""
+        """Multiply-accumulates: each weight once per output position (no adds, pooling, activations)."""
         if self.op == "conv":
             return self.weights * self.shape_out.height * self.shape_out.width
         return self.weights
@@ -81,12 +81,18 @@ def layers(architecture: Architecture) -> tuple[StageLayers, ...]:
     shape, found = Shape(*architecture.input), []
     for number, stage in enumerate(architecture.stages):
         backbone = tuple(_with_bits(stage_layers(stage, shape), bits.backbone_weights, bits.backbone_activations))
-        shape, branch = backbone[-1].shape_out, ()
+        shape, branch = backbone[-1].shape_out, tuple[Layer, ...]()
         if stage.exit is not None:
             # Every layer of a branch but the first has the stage's output waiting beside it, for the next stage.
             held = shape.elements if number + 1 < len(architecture.stages) else 0
             raw = branch_layers(stage.exit, shape, architecture.classes)
-            raw = [layer._replace(held=layer.held + held) if i else layer for i, layer in enumerate(raw)]
+            residual = any(layer.name == "blocks.0.add" for layer in raw)  # it holds that same output itself
+            raw = [
+                layer
+                if i == 0 or (residual and layer.name.startswith("blocks.0."))
+                else layer._replace(held=layer.held + held)
+                for i, layer in enumerate(raw)
+            ]
             branch = tuple(_with_bits(raw, bits.branch_weights, bits.branch_activations))
         found.append(StageLayers(backbone, branch))
     return tuple(found)
@@ -120,7 +126,9 @@ def _with_bits(found: list[Layer], weights: int, activations: int) -> list[Layer
     return [layer._replace(weight_bits=weights, act_bits=activations) for layer in found]
 
 
-def _conv(name: str, shape: Shape, out: int, kernel: int = 1, stride: int = 1, groups: int = 1, **more: object) -> Layer:
+def _conv(
+    name: str, shape: Shape, out: int, kernel: int = 1, stride: int = 1, groups: int = 1, **more: object
+) -> Layer:
     # Padding by half an odd kernel: the output is the input over the stride, rounded up.
     result = Shape(out, -(-shape.height // stride), -(-shape.width // stride))
     return Layer(name, "conv", shape, result, kernel, stride, groups, **more)  # type: ignore[arg-type]
@@ -151,7 +159,9 @@ def _(block: Bottleneck, shape: Shape) -> list[Layer]:
     kept = shape.elements if residual else 0
     found.append(_conv("expand", shape, hidden, norm=True, act=block.act))
     wide = found[0].shape_out
-    found.append(_conv("depthwise", wide, hidden, block.kernel, block.stride, hidden, norm=True, act=block.act, held=kept))
+    found.append(
+        _conv("depthwise", wide, hidden, block.kernel, block.stride, hidden, norm=True, act=block.act, held=kept)
+    )
     wide = found[1].shape_out
     if block.squeeze:
         vector, held = Shape(hidden, 1, 1), kept + wide.elements

@@ -18,11 +18,20 @@ from offramp.nn import Supernet
 from offramp.progress import track
 from offramp.recipe import Budget, Recipe, RecipeError, differences, find
 from offramp.run_folder import RunFolder, identity, write_json, write_text
-from offramp.search import Evaluation, NothingFeasible, Study, Trial, analytic_costs, best_tradeoff, best_within, proposer, search
+from offramp.search import (
+    Evaluation,
+    NothingFeasible,
+    Study,
+    Trial,
+    analytic_costs,
+    best_tradeoff,
+    best_within,
+    proposer,
+    search,
+)
 from offramp.search.oneshot import OneShot
 from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import train_supernet
-
 
 _MAY_CHANGE = ("deliver.", "export.", "search.evaluations", "search.stop_after", "search.baseline", "data.root")
 """What a continued run may ask for anew: nothing already computed depends on it."""
@@ -148,15 +157,14 @@ class Run:
         )
 
     def deliver(self) -> None:
-        """Train, tune, test and export the chosen networks, and the static ones beside them."""
-        for budget in self.recipe.deliver.budgets:
-            trial = self._choose(budget)
-            for i, seed in enumerate(self.recipe.deliver.seeds):
-                self._deliver(trial.candidate.architecture, _seeded(budget.name, i, seed), seed, export=i == 0)
-        for macs in self.recipe.deliver.static_macs:
-            architecture = best_static(self.study.trials, macs)
-            for i, seed in enumerate(self.recipe.deliver.seeds):
-                self._deliver(architecture, _seeded(f"static-{macs / 1e6:.2f}M", i, seed), seed, export=False)
+        """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed."""
+        wanted, trials = self.recipe.deliver, self.study.trials
+        chosen = [(budget.name, self._choose(budget).candidate.architecture) for budget in wanted.budgets]
+        chosen += [(f"static-{macs / 1e6:.2f}M", best_static(trials, macs)) for macs in wanted.static_macs]
+        for i, seed in enumerate(wanted.seeds):
+            for name, architecture in chosen:
+                first = i == 0
+                self._deliver(architecture, name if first else f"{name}-seed{seed}", seed, export=first)
 
     def report(self) -> None:
         """Write `report.html`."""
@@ -227,7 +235,8 @@ class Run:
 def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
     """The static network of at most `macs` MACs that was most accurate in the search.
 
-    Every exit of every trial, cut off behind it and without the branches before it, is a static network that was scored.
+    Every exit of every trial, cut off behind it and without the branches before it, is a static network that was
+    scored.
 
     Raises:
         NothingFeasible: none is that small.
@@ -245,10 +254,6 @@ def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
     if not found:
         raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
     return max(found, key=lambda item: item[:2])[2]
-
-
-def _seeded(name: str, i: int, seed: int) -> str:
-    return name if i == 0 else f"{name}-seed{seed}"
 
 
 def _records(study: Study) -> list[dict[str, Any]]:

@@ -39,22 +39,26 @@ class _Bar:
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """See `Tracker`."""
-        self._bar.update(self._task, advance=count, **({} if note is None else {"note": note}))
+        self._bar.update(self._task, advance=count)
+        if note is not None:
+            self._bar.update(self._task, note=note)
 
 
 class _Lines:
     def __init__(self, console: Console, title: str, total: int, done: int) -> None:
         self._console, self._title, self._total, self._done = console, title, total, done
-        self._first, self._started, self._shown, self._note = done, time.monotonic(), 0.0, ""
+        self._first, self._started, self._shown, self._note = done, 0.0, 0.0, ""
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """See `Tracker`."""
         self._done, self._note = self._done + count, self._note if note is None else note
         now = time.monotonic()
+        if not self._started:  # the first report only starts the clock: it may bring work done before an interruption
+            self._first, self._started, self._shown = self._done, now, now
         if now - self._shown >= _SECONDS_BETWEEN_LINES or self._done >= self._total:
             rate = (self._done - self._first) / max(now - self._started, 1e-9)
-            left = (self._total - self._done) / max(rate, 1e-9)
-            text = f"{self._title}: {self._done:,}/{self._total:,}  {rate:,.1f}/s  {left:,.0f} s left  {self._note}"
+            left = f"{rate:,.1f}/s  {(self._total - self._done) / rate:,.0f} s left  " if rate else ""
+            text = f"{self._title}: {self._done:,}/{self._total:,}  {left}{self._note}"
             self._console.print(text.rstrip(), highlight=False, markup=False)
             self._shown = now
 

@@ -7,8 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
-from pydantic import field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from offramp.cost import MAC_RULES
 from offramp.policy import MEASURES
@@ -57,7 +67,9 @@ class DataSection(_Section):
     calibrate: Count | None = Field(None, description="images (or share) kept for guarantees")
     test: Count | None = Field(None, description="images (or share) for the test, where the set has no test split")
     limit: PositiveInt | None = Field(None, description="use only so many training images")
-    size: tuple[PositiveInt, PositiveInt] | None = Field(None, description="height and width to resize a folder's images to")
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="height and width to resize a folder's images to"
+    )
     flip: bool | None = None
     pad: NonNegativeInt | None = None
 
@@ -86,7 +98,9 @@ class PolicySection(_Section):
     @model_validator(mode="after")
     def _one_goal(self) -> PolicySection:
         if (self.mean_macs is None) == (self.accuracy is None):
-            raise ValueError("give either mean_macs (most accuracy at that cost) or accuracy (least cost at that accuracy)")
+            raise ValueError(
+                "give either mean_macs (most accuracy at that cost) or accuracy (least cost at that accuracy)"
+            )
         return self
 
 
@@ -113,7 +127,7 @@ class SearchSection(_Section):
 
 
 class Budget(_Section):
-    """One network to deliver: the most accurate of the front within `mean_macs`, or the best trade-off where that is none."""
+    """One network to deliver: the most accurate within `mean_macs`, or the best trade-off where that is none."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     mean_macs: PositiveFloat | None = None
@@ -123,8 +137,12 @@ class DeliverSection(_Section):
     """Which networks of the front are trained, tested and exported."""
 
     budgets: tuple[Budget, ...] = Field((Budget(name="best"),), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="final trainings; the first seed's network is exported")
-    static_macs: tuple[PositiveFloat, ...] = Field((), description="MACs of static networks to train beside by the same schedule")
+    seeds: tuple[int, ...] = Field(
+        (0,), min_length=1, description="final trainings; the first seed's network is exported"
+    )
+    static_macs: tuple[PositiveFloat, ...] = Field(
+        (), description="MACs of static networks to train beside by the same schedule"
+    )
 
     @field_validator("budgets")
     @classmethod
@@ -264,5 +282,3 @@ def _override(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, Mapping):
             raise RecipeError("--set", [f"{override!r}: {key} is a value, not a section"])
     values[keys[-1]] = value
-
-

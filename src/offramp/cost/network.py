@@ -71,13 +71,12 @@ class NetworkCost(NamedTuple):
             raise ValueError(f"rule is {rule!r}; allowed are {', '.join(MAC_RULES)}")
         if metric not in LayerCost._fields:
             raise ValueError(f"metric is {metric!r}; allowed are {', '.join(LayerCost._fields)}")
-        found, ran = [], 0.0
+        found, ran = [], LayerCost()
         for record in self.exits:
-            stage, branch = getattr(record.stage, metric), getattr(record.branch, metric)
-            ran += stage
-            found.append(ran + branch)
+            ran += record.stage
+            found.append(float(getattr(ran + record.branch, metric)))
             if rule == "executed":
-                ran += branch
+                ran += record.branch
         return tuple(found)
 
     def mean(self, utilisation: Sequence[float], metric: str = "macs", rule: str = "executed") -> float:

@@ -1,4 +1,4 @@
-"""Networks in PyTorch: early-exit networks built from an `Architecture`, and the supernet that shares weights among them."""
+"""Networks in PyTorch: built from an `Architecture`, and the supernet that shares weights among all of a space."""
 
 from offramp.nn.network import EarlyExitNet, build
 from offramp.nn.supernet import Supernet

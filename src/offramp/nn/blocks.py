@@ -130,7 +130,7 @@ def batch_norms(module: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 def init_weights(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """He initialisation of convolutions by fan-out per group, unit-variance logits of classifiers, neutral batch norms."""
+    """He initialisation of convolutions (fan-out), unit-variance logits of classifiers, neutral batch norms."""
     for m in module.modules():
         if isinstance(m, nn.BatchNorm2d):
             nn.BatchNorm2d.reset_parameters(m)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +49,11 @@ class EarlyExitNet(nn.Module):
         self.mean: Tensor
         self.std: Tensor
 
+    @property
+    def ordered(self) -> list[StageModule]:
+        """The stages, in order of execution."""
+        return cast(list[StageModule], list(self.stages))
+
     def normalise(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set the channels' means and standard deviations, in 0..255."""
         self.mean.copy_(torch.tensor(mean).view(-1, 1, 1))
@@ -59,7 +66,7 @@ class EarlyExitNet(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """The feature map that each exit reads: (B, C, H, W) -> E maps."""
         x, maps = self.enter(images), []
-        for stage in self.stages:
+        for stage in self.ordered:
             x = stage(x)
             if stage.exit is not None:
                 maps.append(x)
@@ -67,7 +74,7 @@ class EarlyExitNet(nn.Module):
 
     def classify(self, maps: Sequence[Tensor]) -> Tensor:
         """Every exit's logits from what `features` gave: E maps -> (B, E, K)."""
-        heads = [stage.exit for stage in self.stages if stage.exit is not None]
+        heads = [stage.exit for stage in self.ordered if stage.exit is not None]
         return torch.stack([head(x) for head, x in zip(heads, maps)], 1)
 
     def enter(self, images: Tensor) -> Tensor:
@@ -76,7 +83,8 @@ class EarlyExitNet(nn.Module):
 
     @torch.inference_mode()
     def infer(self, images: Tensor, policy: Policy) -> tuple[Tensor, Tensor]:
-        """Stop at the first exit that is sure enough: (B, C, H, W) -> logits (B, K) and the number of the exit taken (B,).
+        """Stop at the first exit that is sure enough: (B, C, H, W) -> logits (B, K) and the number of the exit taken
+        (B,).
 
         Samples that have left are not carried on.
 
@@ -85,20 +93,24 @@ class EarlyExitNet(nn.Module):
         """
         exits = len(self.architecture.exits)
         if len(policy.thresholds) != exits - 1:
-            raise ValueError(f"policy has {len(policy.thresholds)} thresholds; a network of {exits} exits needs {exits - 1}")
+            raise ValueError(
+                f"policy has {len(policy.thresholds)} thresholds; a network of {exits} exits needs {exits - 1}"
+            )
         count = len(images)
         result = images.new_empty(count, self.architecture.classes)
         taken = torch.full((count,), exits - 1, dtype=torch.int64, device=images.device)
         rows, x = torch.arange(count, device=images.device), self.enter(images)
         seen, number = images.new_empty(count, 0, self.architecture.classes), 0
-        for stage in self.stages:
+        for stage in self.ordered:
             x = stage(x)
             if stage.exit is None:
                 continue
             seen = torch.cat([seen, stage.exit(x)[:, None]], 1)
             leaves = torch.ones(len(rows), dtype=torch.bool, device=images.device)
             if number < exits - 1:
-                scores = confidence(policy.measure, seen.cpu().numpy())[:, -1]
+                # In float64, as `Policy.decide` compares: a float32 score against a Python float would round the
+                # threshold.
+                scores = confidence(policy.measure, seen.cpu().numpy())[:, -1].astype(np.float64)
                 leaves = torch.as_tensor(scores >= policy.thresholds[number], device=images.device)
             result[rows[leaves]], taken[rows[leaves]] = seen[leaves, -1], number
             rows, x, seen, number = rows[~leaves], x[~leaves], seen[~leaves], number + 1

@@ -22,9 +22,10 @@ _TEMPLATES = 64  # parameterless networks kept for reuse
 class Supernet(nn.Module):
     """Shared weights for every architecture of `space`, backbone and exit branches alike.
 
-    A network's parameter is the leading channels (and, of a kernel, the centre) of the shared tensor of the same name. Branch
-    layers are shared per position and operator, classifiers per pooling, apart for branches without layers. There are no shared batch-norm
-    statistics: training uses those of the batch, `slice` leaves them to be re-estimated.
+    A network's parameter is the leading channels (and, of a kernel, the centre) of the shared tensor of the same
+    name. Branch layers are shared per position and operator, classifiers per pooling, apart for branches without
+    layers. There are no shared batch-norm statistics: training uses those of the batch, `slice` leaves them to be re-
+    estimated.
     """
 
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
@@ -33,6 +34,8 @@ class Supernet(nn.Module):
         self.weights = nn.ParameterDict()
         self.register_buffer("mean", torch.full((space.input[0], 1, 1), 127.5))
         self.register_buffer("std", torch.full((space.input[0], 1, 1), 64.0))
+        self.mean: Tensor
+        self.std: Tensor
         # Modules hold the views for the length of a call, so every thread has modules of its own.
         self._local = threading.local()
         generator = torch.Generator().manual_seed(seed)
@@ -42,15 +45,15 @@ class Supernet(nn.Module):
     def forward(self, images: Tensor, architecture: Architecture, *variants: Architecture) -> Tensor:
         """Logits of the slice `architecture`, batch norm by the batch's statistics: (B, C, H, W) -> (B, E, K).
 
-        `variants` have the same backbone and exits but other branches; theirs follow, (B, E * (1 + variants), K), at the cost of
-        the branches alone.
+        `variants` have the same backbone and exits but other branches; theirs follow, (B, E * (1 + variants), K), at
+        the cost of the branches alone.
         """
         net = self._bound(architecture)
         maps = net.features(images)
         return torch.cat([net.classify(maps), *(self._bound(v).classify(maps) for v in variants)], 1)
 
     def slice(self, architecture: Architecture) -> EarlyExitNet:
-        """An independent network with a copy of the weights; its batch-norm statistics are unset (mean 0, variance 1)."""
+        """An independent network with a copy of the weights; its batch-norm statistics are unset."""
         net = EarlyExitNet(architecture).to(self.mean.device)
         for norm in batch_norms(net):
             norm.reset_running_stats()
@@ -76,7 +79,9 @@ class Supernet(nn.Module):
         for name, parameter in net.named_parameters():
             key = shared_name(architecture, name)
             if key in self.weights and not _covers(self.weights[key].shape, parameter.shape):
-                raise ValueError(f"space {self.space.name!r}: cover() gives two shapes for {key}; neither holds the other")
+                raise ValueError(
+                    f"space {self.space.name!r}: cover() gives two shapes for {key}; neither holds the other"
+                )
             if key not in self.weights:
                 self.weights[key] = nn.Parameter(parameter.detach().clone())
 

@@ -10,14 +10,27 @@ from offramp.spaces.offramp import OfframpOptions, OfframpSpace
 _SPACES = {"offramp": (OfframpSpace, OfframpOptions)}
 SPACES = tuple(_SPACES)
 
-__all__ = ["SPACES", "Candidate", "Gene", "Genotype", "OfframpOptions", "OfframpSpace", "SearchSpace", "options_of", "space"]
+__all__ = [
+    "SPACES",
+    "Candidate",
+    "Gene",
+    "Genotype",
+    "OfframpOptions",
+    "OfframpSpace",
+    "SearchSpace",
+    "options_of",
+    "space",
+]
 
 
-def space(name: str = "offramp", input: tuple[int, int, int] = (3, 32, 32), classes: int = 10, **options: Any) -> SearchSpace:
+def space(
+    name: str = "offramp", input: tuple[int, int, int] = (3, 32, 32), classes: int = 10, **options: Any
+) -> SearchSpace:
     """The search space `name` for images of shape `input` (channels, height, width).
 
     Raises:
-        ValueError: unknown name, or options that the space does not have or allow (a pydantic error that lists them all).
+        ValueError: unknown name, or options that the space does not have or allow (a pydantic error that lists them
+        all).
     """
     make, _ = _find(name)
     return make(tuple(input), classes, options_of(name, options))  # type: ignore[arg-type]

@@ -33,8 +33,8 @@ class Candidate:
 class SearchSpace(ABC):
     """A set of candidates, given by `genes`.
 
-    A gene may be inactive, as the kernel of an absent block is; `canonical` sets inactive genes to index 0, so that equal
-    candidates have equal canonical genotypes.
+    A gene may be inactive, as the kernel of an absent block is; `canonical` sets inactive genes to index 0, so that
+    equal candidates have equal canonical genotypes.
     """
 
     name: str
@@ -78,8 +78,8 @@ class SearchSpace(ABC):
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """The networks of one supernet step, all exits present: largest, smallest, and `count` random backbones.
 
-        Each comes as a tuple of 1 + `variants` architectures that differ in their exit branches only: a backbone's features
-        are the costly part, so several branches can learn from one computation of them.
+        Each comes as a tuple of 1 + `variants` architectures that differ in their exit branches only: a backbone's
+        features are the costly part, so several branches can learn from one computation of them.
         """
 
     def canonical(self, genotype: Sequence[int]) -> Genotype:

@@ -14,13 +14,22 @@ from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 BranchOperator = Literal["pointwise", "separable", "conv"]
 Pooling = Literal["avg1", "max1", "avg2"]
 _SMALLEST_MAP = 4  # no stage halves its map below this
+_ASCENDING = (
+    "stem_strides",
+    "stem_widths",
+    "kernels",
+    "expansions",
+    "squeeze_excite",
+    "branch_depths",
+    "branch_widths",
+)
 
 
 class OfframpOptions(BaseModel):
     """What may be chosen in the space; lists are ascending and without repetition.
 
-    `widths`, `depths` have one list per stage. `strides` is fixed per stage; a stride of 2 is left out where the map would
-    become smaller than 4x4, so that the space suits any input size.
+    `widths`, `depths` have one list per stage. `strides` is fixed per stage; a stride of 2 is left out where the map
+    would become smaller than 4x4, so that the space suits any input size.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,15 +52,15 @@ class OfframpOptions(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> OfframpOptions:
         per_stage = {name: len(getattr(self, name)) for name in ("widths", "depths", "strides", "activations")}
-        if len(set(per_stage.values())) != 1:
+        if not self.widths or len(set(per_stage.values())) != 1:
             counts = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
             raise ValueError(f"every stage needs one entry in each of these: {counts}")
-        for name in ("stem_strides", "stem_widths", "kernels", "expansions", "branch_depths", "branch_widths"):
+        for name in _ASCENDING:
             _check_ascending(name, getattr(self, name))
         for name in ("widths", "depths"):
             for i, choices in enumerate(getattr(self, name)):
                 _check_ascending(f"{name}[{i}]", choices)
-        for name in ("squeeze_excite", "branch_operators", "poolings"):
+        for name in ("branch_operators", "poolings"):
             if not getattr(self, name) or len(set(getattr(self, name))) != len(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}; it needs at least one choice and none twice")
         if min(self.branch_depths) < 0 or max(self.branch_depths) > 3:
@@ -61,16 +70,16 @@ class OfframpOptions(BaseModel):
 
 def _check_ascending(name: str, choices: Sequence[int]) -> None:
     if not choices or list(choices) != sorted(set(choices)):
-        raise ValueError(f"{name} is {tuple(choices)}; it needs at least one number, ascending, none twice")
+        raise ValueError(f"{name} is {tuple(choices)}; it needs at least one choice, ascending, none twice")
 
 
 class OfframpSpace(SearchSpace):
     """See `OfframpOptions` for what is searched.
 
-    Genes: `stem.stride`, `stem.width`; for each stage i `i.width`, `i.depth`, `i.squeeze`; for each of its blocks j `i.j.kernel`
-    and `i.j.expansion` (inactive beyond the depth); `i.exit` (absent or present; no gene in the last stage); for its branch
-    `i.exit.depth`, `i.exit.width`, `i.exit.pool`, and for each of its layers j `i.exit.j.operator`. Where `max_exits` is
-    exceeded, the exits nearest to the input stay.
+    Genes: `stem.stride`, `stem.width`; for each stage i `i.width`, `i.depth`, `i.squeeze`; for each of its blocks j
+    `i.j.kernel` and `i.j.expansion` (inactive beyond the depth); `i.exit` (absent or present; no gene in the last
+    stage); for its branch `i.exit.depth`, `i.exit.width`, `i.exit.pool`, and for each of its layers j
+    `i.exit.j.operator`. Where `max_exits` is exceeded, the exits nearest to the input stay.
     """
 
     name = "offramp"
@@ -103,7 +112,9 @@ class OfframpSpace(SearchSpace):
             del values["stem.stride"]
         genotype = self.indices(values)
         if self.decode(genotype) != candidate:
-            raise ValueError(f"architecture {candidate.architecture.key} lies outside space {self.name!r} with these options")
+            raise ValueError(
+                f"architecture {candidate.architecture.key} lies outside space {self.name!r} with these options"
+            )
         return genotype
 
     def size(self) -> int:
@@ -134,7 +145,7 @@ class OfframpSpace(SearchSpace):
         for depth in self.options.branch_depths:
             for operator in self.options.branch_operators if depth else self.options.branch_operators[:1]:
                 for pool in self.options.poolings:
-                    kind = {"exit.depth": depth, "exit.pool": pool}
+                    kind: dict[str, Any] = {"exit.depth": depth, "exit.pool": pool}
                     kind |= {f"exit.{j}.operator": operator for j in range(depth)}
                     branch = {f"{i}.{name}": value for i in range(self.stages) for name, value in kind.items()}
                     found.append(self._build(values | branch, all_exits=True))
@@ -150,7 +161,8 @@ class OfframpSpace(SearchSpace):
         backbones = [self._values(-1), self._values(0)]
         backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
         return [
-            tuple(self._build(backbone | branches(), all_exits=True) for _ in range(1 + variants)) for backbone in backbones
+            tuple(self._build(backbone | branches(), all_exits=True) for _ in range(1 + variants))
+            for backbone in backbones
         ]
 
     def _values(self, index: int) -> dict[str, Any]:
@@ -173,7 +185,9 @@ class OfframpSpace(SearchSpace):
             last = i == self.stages - 1
             present = last or (early > 0 and (all_exits or values[f"{i}.exit"]))
             early -= present
-            stages.append(Stage(blocks=tuple(blocks), exit=_branch(values, i, size, o.activations[i]) if present else None))
+            stages.append(
+                Stage(blocks=tuple(blocks), exit=_branch(values, i, size, o.activations[i]) if present else None)
+            )
         return Architecture(input=self.input, classes=self.classes, stages=tuple(stages))
 
 
@@ -213,8 +227,8 @@ def _branch(values: Mapping[str, Any], i: int, size: int, act: Activation) -> Br
 
 def _read(architecture: Architecture) -> dict[str, Any]:
     """Gene values of an architecture; what does not fit is found when it is built again and compared."""
-    stem, values = architecture.stages[0].blocks[0], {}
-    values |= {"stem.stride": stem.stride, "stem.width": stem.out}
+    stem = architecture.stages[0].blocks[0]
+    values: dict[str, Any] = {"stem.stride": stem.stride, "stem.width": stem.out}
     width = stem.out
     for i, stage in enumerate(architecture.stages):
         blocks = [block for block in stage.blocks if isinstance(block, Bottleneck)]

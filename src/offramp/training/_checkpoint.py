@@ -31,11 +31,12 @@ def load(path: Path, identity: str) -> dict[str, Any] | None:
         return None
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
+        written, state = found["identity"], found["state"]
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); delete it to train anew") from error
-    if found["identity"] != identity:
+        raise CheckpointError(f"{path} cannot be read ({error!r}); delete it to train anew") from error
+    if written != identity:
         raise CheckpointError(
-            f"{path} was written for other settings or data ({found['identity']}; now {identity}); "
+            f"{path} was written for other settings or data ({written}; now {identity}); "
             "continue with the recipe that wrote it, use another --out, or delete the file to train anew"
         )
-    return found["state"]
+    return state

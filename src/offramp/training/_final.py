@@ -38,8 +38,8 @@ def train(
         CheckpointError: `checkpoint` was written for another `identity`.
     """
     net = build(architecture, seed) if supernet is None else supernet.slice(architecture)
-    net = net.to(pick_device(), memory_format=torch.channels_last)
-    net.normalise(data.mean, data.std)  # type: ignore[attr-defined]
+    net = net.to(pick_device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.normalise(data.mean, data.std)
     net.train()
     for norm in batch_norms(net):
         norm.momentum = 0.0  # threads share the module; the statistics are estimated at the end
@@ -59,5 +59,7 @@ def train(
     )  # fmt: skip
     for norm in batch_norms(net):
         norm.momentum = 0.1
-    reestimate(net, data.train.images[:_STATISTICS_IMAGES])
+    # Drawn at random: a folder's images come class by class.
+    drawn = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:_STATISTICS_IMAGES]
+    reestimate(net, data.train.images[drawn])
     return net

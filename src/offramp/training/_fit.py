@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from offramp.data import Augment, Split, batches
 from offramp.progress import Tracker
@@ -22,8 +23,21 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 class Images(Protocol):
     """What training needs of a data set; the search's view of a `Task` has no more than this."""
 
-    train: Split
-    augment: Augment
+    @property
+    def train(self) -> Split:
+        """What weights are fitted to."""
+
+    @property
+    def augment(self) -> Augment:
+        """How its images are varied."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Each channel's mean, in 0..255."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Each channel's standard deviation, in 0..255."""
 
 
 def fit(
@@ -40,8 +54,8 @@ def fit(
 ) -> list[float]:
     """Train `module` in place; gives every epoch's mean loss.
 
-    `loss_of(epoch, step)` is asked for the loss of each step. Everything random comes from (`seed`, epoch, step), so a run
-    continued from its checkpoint computes what an uninterrupted one does.
+    `loss_of(epoch, step)` is asked for the loss of each step. Everything random comes from (`seed`, epoch, step), so
+    a run continued from its checkpoint computes what an uninterrupted one does.
 
     Raises:
         CheckpointError: `checkpoint` belongs to another training.
@@ -53,9 +67,10 @@ def fit(
         raise ValueError(f"batch is {settings.batch}, but the train split has only {len(data.train)} images; take less")
     params = [p for p in module.parameters() if p.requires_grad]
     optimiser = sgd(params, settings)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.lr, epochs * per_epoch, pct_start=settings.warmup, cycle_momentum=False
-    )
+    steps = epochs * per_epoch
+    # OneCycleLR divides by the steps of the rise less one.
+    warmup = 0.0 if settings.warmup * steps == 1 else settings.warmup
+    schedule = OneCycleLR(optimiser, settings.lr, steps, pct_start=warmup, cycle_momentum=False)
     losses = _resume(checkpoint, identity, module, optimiser, schedule)
     track.advance(len(losses) * per_epoch * settings.batch)
     with Workers(settings.batch, device) as workers:
@@ -73,19 +88,23 @@ def fit(
                 track.advance(len(images), f"epoch {epoch + 1}/{epochs}, loss {total / (step + 1):.3f}")
             losses.append(total / per_epoch)
             if not torch.isfinite(torch.tensor(losses[-1])):
-                raise FloatingPointError(f"the loss is {losses[-1]} after epoch {epoch + 1}; lr = {settings.lr} is too high")
+                raise FloatingPointError(
+                    f"the loss is {losses[-1]} after epoch {epoch + 1}; lr = {settings.lr} is too high"
+                )
             if checkpoint is not None:
                 _store(checkpoint, identity, module, optimiser, schedule, losses)
     return losses
 
 
-def sgd(params: list[Tensor], settings: OptimiserSettings) -> torch.optim.SGD:
+def sgd(params: Sequence[Tensor], settings: OptimiserSettings) -> torch.optim.SGD:
     """SGD that decays matrices and kernels, not norms and biases."""
     groups = [
         {"params": [p for p in params if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD([g for g in groups if g["params"]], settings.lr, settings.momentum, nesterov=settings.momentum > 0)
+    return torch.optim.SGD(
+        [g for g in groups if g["params"]], settings.lr, settings.momentum, nesterov=settings.momentum > 0
+    )
 
 
 def to_float(images: Tensor, device: torch.device) -> Tensor:
@@ -98,18 +117,26 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _store(path: Path, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: object, losses: list[float]) -> None:
-    state = {"weights": module.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}
-    state["schedule"] = schedule.state_dict()  # type: ignore[attr-defined]
-    del state["schedule"]["_anneal_func_type"]
+def _store(
+    path: Path, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: OneCycleLR, losses: list[float]
+) -> None:
+    schedule_state = {k: v for k, v in schedule.state_dict().items() if k != "_anneal_func_type"}
+    state: dict[str, Any] = {
+        "weights": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule_state,
+    }
+    state["losses"] = losses
     _checkpoint.save(path, state, identity)
 
 
-def _resume(path: Path | None, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: object) -> list[float]:
+def _resume(
+    path: Path | None, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: OneCycleLR
+) -> list[float]:
     state = None if path is None else _checkpoint.load(path, identity)
     if state is None:
         return []
     module.load_state_dict(state["weights"])
     optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])  # type: ignore[attr-defined]
+    schedule.load_state_dict(state["schedule"])
     return list(state["losses"])

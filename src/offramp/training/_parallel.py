@@ -1,7 +1,7 @@
 """Gradients on several cores: each thread takes a share of the batch.
 
-Small networks on a CPU are bound by memory and by the start of each operator, so two threads that each work on half a batch
-with one core do about 1.7 times the work of two cores inside every operator (`benchmarks/training_speed.py`).
+Small networks on a CPU are bound by memory and by the start of each operator, so two threads that each work on half a
+batch with one core do about 1.7 times the work of two cores inside every operator (`benchmarks/training_speed.py`).
 """
 
 from __future__ import annotations
@@ -43,19 +43,21 @@ class Workers:
         """`function` of each row of `columns`, in order."""
         return list(self._pool.map(function, *columns)) if self._pool else list(map(function, *columns))
 
-    def backward(self, loss: Callable[[Tensor, Tensor], Tensor], params: list[Tensor], images: Tensor, labels: Tensor) -> float:
+    def backward(
+        self, loss: Callable[[Tensor, Tensor], Tensor], params: Sequence[Tensor], images: Tensor, labels: Tensor
+    ) -> float:
         """Put the gradient of the batch's mean `loss(images, labels)` into `params`; gives the loss."""
         shares = [(x, y, len(x) / len(images)) for x, y in zip(images.chunk(self.count), labels.chunk(self.count))]
 
         def run(x: Tensor, y: Tensor, weight: float) -> tuple[float, tuple[Tensor | None, ...]]:
             value = loss(x, y) * weight
-            return value.detach(), torch.autograd.grad(value, params, allow_unused=True)
+            return value.item(), torch.autograd.grad(value, params, allow_unused=True)
 
         results = self.map(run, *zip(*shares))
         for parameter, *parts in zip(params, *(gradients for _, gradients in results)):
             found = [part for part in parts if part is not None]
             parameter.grad = sum(found[1:], found[0]) if found else None
-        return float(sum(value for value, _ in results))
+        return sum(value for value, _ in results)
 
 
 @cache

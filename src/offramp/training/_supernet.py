@@ -27,14 +27,14 @@ def train_supernet(
 ) -> Supernet:
     """The supernet of `space` trained on `data.train`; continues from `checkpoint` where that exists.
 
-    Per step (Yu & Huang 2019): the largest network learns from the labels, its earlier exits also from its last; the smallest
-    and `settings.randoms` random ones learn from the labels and from the largest network's last exit.
+    Per step (Yu & Huang 2019): the largest network learns from the labels, its earlier exits also from its last; the
+    smallest and `settings.randoms` random ones learn from the labels and from the largest network's last exit.
 
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
     """
     supernet = Supernet(space, seed).to(pick_device())
-    supernet.normalise(data.mean, data.std)  # type: ignore[attr-defined]
+    supernet.normalise(data.mean, data.std)
 
     def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
         return mixed(logits, labels, teacher, settings.distill, settings.temperature)

@@ -1,0 +1,136 @@
+"""A delivered network as its folder describes it, and the group that one budget's seeds make."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from offramp.architecture import Architecture
+from offramp.cost import NetworkCost, cost
+from offramp.policy import Policy, ScoreTable
+from offramp.report._json import read_json
+from offramp.report._numbers import Spread
+
+_SEEDED = re.compile(r"(?P<name>.+)-seed-?\d+")
+_BASELINE = "static-"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One folder of `chosen/`; figures are those of its `metrics.json`, on the test split."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    architecture: Architecture
+    policy: Policy
+
+    @classmethod
+    def read(cls, folder: Path) -> Delivered:
+        """Read a finished folder; ValueError or OSError that names the file where one is missing or damaged."""
+        try:
+            architecture = Architecture.load(folder / "architecture.json")
+            policy = Policy.from_json((folder / "policy.json").read_text())
+        except ValueError as error:
+            raise ValueError(f"{folder}: architecture.json or policy.json is damaged: {error}") from error
+        return cls(folder, read_json(folder / "metrics.json"), architecture, policy)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def n(self) -> int:
+        """Number of test images."""
+        return int(self.metrics["splits"]["test"])
+
+    @property
+    def exits(self) -> list[dict[str, Any]]:
+        """The records of `metrics.json`, one per exit."""
+        return list(self.metrics["exits"])
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it has one exit only."""
+        return len(self.exits) == 1
+
+    @cached_property
+    def costs(self) -> NetworkCost:
+        """Analytic costs, per stage and branch."""
+        return cost(self.architecture)
+
+    @cached_property
+    def curve(self) -> list[dict[str, Any]] | None:
+        """The operating points of `curve.json`, cheapest first; None where there is no such file."""
+        path = self.folder / "curve.json"
+        return list(read_json(path)) if path.exists() else None
+
+    @cached_property
+    def scores(self) -> ScoreTable | None:
+        """What every exit said of the test split; None where the file is missing."""
+        path = self.folder / "test_scores.npz"
+        return ScoreTable.load(path) if path.exists() else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The networks of one budget, one per seed; the first was exported and is the one drawn."""
+
+    name: str
+    members: tuple[Delivered, ...]
+
+    @property
+    def first(self) -> Delivered:
+        """The network that stands for the group."""
+        return self.members[0]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a static network that was trained for comparison."""
+        return self.first.is_static and self.name.startswith(_BASELINE)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each member."""
+        return [int(member.metrics["seed"]) for member in self.members]
+
+    def spread(self, key: str) -> Spread:
+        """Mean and deviation of a figure of `metrics.json`."""
+        return self.spread_of(lambda member: float(member.metrics[key]))
+
+    def spread_of(self, figure: Callable[[Delivered], float]) -> Spread:
+        """Mean and deviation of any figure."""
+        return Spread.of([figure(member) for member in self.members])
+
+
+def groups(networks: Sequence[Delivered], order: Sequence[str] = ()) -> list[Group]:
+    """Networks gathered by budget; those named in `order` first, the rest by mean MACs."""
+    names = {network.name for network in networks}
+    found: dict[str, list[Delivered]] = {}
+    for network in sorted(networks, key=lambda network: (int(network.metrics["seed"]), network.name)):
+        found.setdefault(_budget(network.name, names), []).append(network)
+    for name, members in found.items():
+        # The unseeded folder is the exported one, whatever its seed.
+        members.sort(key=lambda member: member.name != name)
+    made = [Group(name, tuple(members)) for name, members in found.items()]
+    places = {name: i for i, name in enumerate(order)}
+    return sorted(made, key=lambda group: (places.get(group.name, len(places)), group.first.metrics["mean_macs"]))
+
+
+def budget_order(recipe: Path) -> list[str]:
+    """The names of the budgets as the recipe lists them; none where it cannot be read."""
+    try:
+        budgets = tomllib.loads(recipe.read_text()).get("deliver", {}).get("budgets", [])
+        return [budget["name"] for budget in budgets]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # the order is a nicety; a report must not fail for it
+
+
+def _budget(name: str, names: set[str]) -> str:
+    match = _SEEDED.fullmatch(name)
+    return match["name"] if match and match["name"] in names else name

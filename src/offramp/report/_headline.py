@@ -1,0 +1,125 @@
+"""The answer, first: what was delivered, how good it is, and what it saves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from offramp.report._delivered import Group
+from offramp.report._files import Files
+from offramp.report._numbers import change, count, interval, percent, points, si, size
+from offramp.report._words import listed, mac_rule
+
+
+class Tile(NamedTuple):
+    """One figure of the row under the title."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+class Headline(NamedTuple):
+    """The title, the sentences under it, and the row of figures."""
+
+    title: str
+    sentences: list[str]
+    tiles: list[Tile]
+
+
+def headline(files: Files) -> Headline:
+    """The headline of the first budget, or a plain sentence where no network was delivered yet."""
+    if not files.chosen:
+        return Headline("No network was delivered yet", [_unfinished(files)], [])
+    group = files.chosen[0]
+    accuracy, macs = group.spread("test_accuracy"), group.spread("mean_macs")
+    title = f"{group.name}: {accuracy.percent()} test accuracy at {macs.si()} mean MACs"
+    sentences = [_sample(group, files), own_saving(group), static_saving(group, files.baselines)]
+    if len(files.chosen) > 1:
+        others = listed([other.name for other in files.chosen[1:]])
+        sentences.append(f"Delivered in the same run, and shown below: {others}.")
+    return Headline(title, [sentence for sentence in sentences if sentence], tiles(group))
+
+
+def tiles(group: Group) -> list[Tile]:
+    """The figures of one budget; means over its seeds where there are several."""
+    metrics, accuracy, macs = group.first.metrics, group.spread("test_accuracy"), group.spread("mean_macs")
+    low, high = interval(float(metrics["test_accuracy"]), group.first.n)
+    seeds = len(group.seeds)
+    over = f"{seeds} seeds" if seeds > 1 else f"95{chr(160)}% interval {100 * low:.1f}–{100 * high:.1f}{chr(160)}%"
+    found = [
+        Tile("Test accuracy", accuracy.percent(), f"n = {count(group.first.n)}, {over}"),
+        Tile("Mean MACs", macs.si(), f"rule: {metrics['mac_rule']}"),
+    ]
+    if not group.first.is_static:
+        saved = group.spread_of(lambda member: 1 - member.metrics["mean_macs"] / member.metrics["static_macs"])
+        found.append(Tile("Against its own last exit", f"{change(-saved.mean)} MACs", "to the same network without exits"))
+    found.append(Tile("Parameters", si(metrics["params"]), f"{size(metrics['weight_bytes'])} of weights"))
+    found.append(Tile("Peak activations", size(metrics["activation_bytes"]), "for one image"))
+    if "latency_ms" in metrics:
+        found.append(Tile("Latency", f"{metrics['latency_ms']:.3g}{chr(160)}ms", str(metrics.get("device", ""))))
+    if "energy_mj" in metrics:
+        found.append(Tile("Energy", f"{metrics['energy_mj']:.3g}{chr(160)}mJ", str(metrics.get("device", ""))))
+    return found
+
+
+def own_saving(group: Group) -> str:
+    """What stopping early saves and costs, against always running to the last exit."""
+    if group.first.is_static:
+        return "It has one exit, the final one, so it never stops early."
+    macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
+    gain = group.spread("test_accuracy").mean - group.spread("static_accuracy").mean
+    return (
+        f"Its own last exit alone would be right in {group.spread('static_accuracy').percent()} at {si(full)} MACs: "
+        f"stopping early takes {_macs(macs / full)} and {_accuracy(gain)}."
+    )
+
+
+def static_saving(group: Group, baselines: Sequence[Group]) -> str:
+    """The comparison with the static networks trained beside by the same schedule."""
+    if not baselines:
+        return "No static network was trained beside it for comparison (deliver.static_macs in the recipe asks for them)."
+    accuracy, macs = group.spread("test_accuracy").mean, group.spread("mean_macs").mean
+    equal = [b for b in baselines if b.spread("test_accuracy").mean >= accuracy]
+    if not equal:
+        best = max(baselines, key=lambda b: b.spread("test_accuracy").mean)
+        return (
+            f"No static network trained beside it is as accurate; the best, {best.name}, reaches "
+            f"{best.spread('test_accuracy').percent()} at {best.spread('mean_macs').si()} MACs."
+        )
+    cheapest = min(equal, key=lambda b: b.spread("mean_macs").mean)
+    dear = cheapest.spread("mean_macs").mean
+    return (
+        f"The cheapest static network trained beside it that is at least as accurate, {cheapest.name}, has "
+        f"{cheapest.spread('test_accuracy').percent()} at {si(dear)} MACs: "
+        f"the early-exit network takes {_macs(macs / dear)}."
+    )
+
+
+def _sample(group: Group, files: Files) -> str:
+    seeds = group.seeds
+    if len(seeds) > 1:
+        names = listed([str(seed) for seed in seeds])
+        runs = f"mean ± standard deviation over {len(seeds)} trainings (seeds {names})"
+    else:
+        runs = f"one training (seed {seeds[0]})"
+    task = f" of {files.front['task']['name']}" if files.front else ""
+    return f"Measured on the {count(group.first.n)} images of the test split{task}, {runs}; {mac_rule(files.mac_rule)}."
+
+
+def _accuracy(gain: float) -> str:
+    if abs(gain) < 5e-5:
+        return "is as accurate"
+    return f"{'gains' if gain > 0 else 'costs'} {points(gain, 2)} of accuracy"
+
+
+def _macs(ratio: float) -> str:
+    return f"{percent(abs(1 - ratio), 0)} {'fewer' if ratio <= 1 else 'more'} MACs"
+
+
+def _unfinished(files: Files) -> str:
+    if files.front is None:
+        return "The search has not finished: front.json is not there yet. Start the same command again, and it goes on."
+    if not any(trial["feasible"] for trial in files.front["trials"]):
+        return "No trial kept all constraints, so there was nothing to deliver; loosen a constraint or search longer."
+    return "The search has finished; training of the chosen networks has not. Start the same command again, and it goes on."

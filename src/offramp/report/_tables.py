@@ -1,0 +1,105 @@
+"""The page's tables: a caption that states split and MAC rule, a header, and rows of text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from offramp.cost import LayerCost
+from offramp.report._delivered import Delivered
+from offramp.report._files import Files
+from offramp.report._labels import shape_label
+from offramp.report._numbers import count, percent, si, size, threshold
+from offramp.report._words import SPLITS, mac_rule, measure
+
+
+class Table(NamedTuple):
+    """`rows` hold as many texts as `header`; the first of each is the row's name; `words`: the last is text."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    words: bool = False
+
+
+def exit_table(network: Delivered) -> Table:
+    """What every exit costs and does."""
+    rows = [
+        [
+            str(e),
+            f"stage {record['position']}",
+            threshold(record["threshold"]),
+            percent(record["share"]),
+            percent(record.get("accuracy_of_leavers")),
+            percent(record["accuracy"], 2),
+            si(record["branch_macs"]),
+            si(record["macs"]),
+        ]
+        for e, record in enumerate(network.exits)
+    ]
+    header = ["exit", "after", f"leaves if {measure(network.policy.measure)} ≥", "share", "right of these"]
+    header += ["right of all images", "branch MACs", "MACs up to here"]
+    return Table(f"{network.name}: exits. {_tested(network)} Counted from 0, as model.onnx does.", header, rows)
+
+
+def network_table(files: Files) -> Table:
+    """Every network delivered, each seed a row."""
+    rows = [
+        [
+            member.name,
+            "static" if member.is_static else f"{len(member.exits)} exits",
+            str(member.metrics["seed"]),
+            percent(member.metrics["test_accuracy"], 2),
+            si(member.metrics["mean_macs"]),
+            percent(member.metrics["static_accuracy"], 2),
+            si(member.metrics["static_macs"]),
+            si(member.metrics["params"]),
+            size(member.metrics["weight_bytes"]),
+            _seconds(member.metrics.get("train_seconds")),
+        ]
+        for group in (*files.chosen, *files.baselines)
+        for member in group.members
+    ]
+    header = ["network", "kind", "seed", "test accuracy", "mean MACs", "last exit alone", "its MACs", "parameters"]
+    header += ["weights", "training"]
+    n = next((group.first.n for group in (*files.chosen, *files.baselines)), 0)
+    return Table(f"Networks delivered, one row per seed. Test split, n = {count(n)}; {mac_rule(files.mac_rule)}.", header, rows)
+
+
+def cost_table(network: Delivered) -> Table:
+    """MACs, parameters and memory of every stage and branch."""
+    from offramp.layers import layers
+
+    rows = []
+    for i, found in enumerate(layers(network.architecture)):
+        rows.append(_cost_row(f"stage {i}", shape_label(found.backbone[-1].shape_out), network.costs.stages[i]))
+        branch = network.costs.branches[i]
+        if branch is not None:
+            number = network.architecture.exits.index(i)
+            rows.append(_cost_row(f"branch of exit {number}", f"{network.architecture.classes} classes", branch))
+    rows.append(_cost_row("everything", "", network.costs.total))
+    caption = (
+        f"{network.name}: costs per stage and exit branch, by arithmetic from the architecture, one image, no split. "
+        "MACs are those of each part run once, the same under every MAC rule; memory is the most that is alive at once."
+    )
+    return Table(caption, ["part", "output", "MACs", "parameters", "weights", "peak activations"], rows)
+
+
+def split_table(files: Files) -> Table:
+    """The four splits and what they were used for."""
+    rows = [[name, count(n), SPLITS.get(name, "")] for name, n in files.splits.items()]
+    caption = f"Splits, which share no image. Mean MACs on this page are counted by the {mac_rule(files.mac_rule)}."
+    return Table(caption, ["split", "n", "use"], rows, words=True)
+
+
+def _tested(network: Delivered) -> str:
+    return f"Test split, n = {count(network.n)}; {mac_rule(network.metrics['mac_rule'])}."
+
+
+def _cost_row(name: str, output: str, cost: LayerCost) -> list[str]:
+    return [name, output, si(cost.macs), si(cost.params), size(cost.weight_bytes), size(cost.activation_bytes)]
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

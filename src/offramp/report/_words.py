@@ -1,0 +1,44 @@
+"""Names and sentences that several parts of the page share."""
+
+from __future__ import annotations
+
+MAC_RULES = {
+    "executed": "executed rule: every exit branch that ran is charged",
+    "paper": "paper rule: the branches of earlier exits are free",
+}
+METRICS = {
+    "accuracy": "accuracy",
+    "error": "error",
+    "mean_macs": "mean MACs",
+    "full_macs": "MACs of everything",
+    "params": "parameters",
+    "weight_bytes": "weight bytes",
+    "activation_bytes": "peak activation bytes",
+}
+MEASURES = {"max_probability": "max probability", "entropy": "negated entropy", "margin": "margin"}
+SPLITS = {
+    "train": "fits the weights",
+    "select": "chooses networks and thresholds",
+    "calibrate": "kept for guarantees",
+    "test": "read once, after everything was chosen",
+}
+
+
+def mac_rule(rule: str) -> str:
+    """The rule's name and what it means."""
+    return MAC_RULES.get(rule, f"{rule} rule")
+
+
+def measure(name: str) -> str:
+    """A confidence measure in words."""
+    return MEASURES.get(name, name.replace("_", " "))
+
+
+def metric(name: str) -> str:
+    """A metric in words."""
+    return METRICS.get(name, name.replace("_", " "))
+
+
+def listed(items: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

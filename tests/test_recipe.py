@@ -1,0 +1,103 @@
+import tomllib
+
+import pytest
+
+from offramp.recipe import Recipe, RecipeError, differences, find, shipped
+
+MINIMAL = "[policy]\nmean_macs = 1e5\n"
+
+
+def problems(text, *overrides):
+    with pytest.raises(RecipeError) as caught:
+        Recipe.parse(text, overrides=overrides)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_recipes_are_valid_and_begin_with_their_command(name):
+    Recipe.load(find(name))
+    assert shipped()[name].read_text().startswith(f"# offramp run recipes/{name}.toml")
+
+
+def test_defaults_survive_a_round_trip():
+    recipe = Recipe.parse(MINIMAL)
+    assert Recipe.parse(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_recipes_survive_a_round_trip(name):
+    recipe = Recipe.load(find(name))
+    assert Recipe.parse(recipe.to_toml()) == recipe
+
+
+def test_every_mistake_is_reported_at_once_by_its_path():
+    text = """
+    sead = 1
+    [data]
+    select = 1.5
+    [space]
+    name = "offramp"
+    stem_widths = [16, 8]
+    [policy]
+    measures = ["luck"]
+    mean_macs = 1e5
+    accuracy = 0.9
+    [search]
+    constraints = ["mean_macs < 3", "speed <= 3"]
+    proposer = "guess"
+    """
+    found = "\n".join(problems(text))
+    for path in ("sead", "data.select", "space: stem_widths", "policy.measures.0", "search.constraints.0"):
+        assert path in found
+    assert "search.constraints.1" in found
+    assert "'guess' is unknown; allowed are random, nsga2, surrogate" in found
+
+
+def test_two_goals_and_none_are_refused():
+    assert "either mean_macs" in problems("[policy]\n")[0]
+    assert "either mean_macs" in problems("[policy]\nmean_macs = 1.0\naccuracy = 0.5")[0]
+
+
+def test_missing_policy_is_named():
+    assert problems("seed = 1")[0].startswith("policy:")
+
+
+def test_broken_toml_is_named():
+    assert "not valid TOML" in problems("[policy")[0]
+
+
+@pytest.mark.parametrize(
+    "override, value",
+    [("search.evaluations=64", 64), ("search.evaluations = 64", 64)],
+)
+def test_overrides_reach_their_key(override, value):
+    assert Recipe.parse(MINIMAL, overrides=[override]).search.evaluations == value
+
+
+def test_a_bare_word_overrides_a_string():
+    assert Recipe.parse(MINIMAL, overrides=["data.name=cifar10"]).data.name == "cifar10"
+
+
+@pytest.mark.parametrize("override", ["search.evaluations", "=3", "seed.x=1", "search..x=2"])
+def test_malformed_overrides_are_refused(override):
+    assert problems("seed = 1\n" + MINIMAL, override)
+
+
+def test_initial_beyond_evaluations_is_refused():
+    assert "initial is 9" in problems(MINIMAL + "[search]\ninitial = 9\nevaluations = 5\n")[0]
+
+
+def test_budget_names_must_differ_and_be_folder_names():
+    twice = MINIMAL + '[deliver]\nbudgets = [{name = "a"}, {name = "a", mean_macs = 2.0}]\n'
+    assert "name of its own" in problems(twice)[0]
+    assert "deliver.budgets.0.name" in problems(MINIMAL + '[deliver]\nbudgets = [{name = "../a"}]\n')[0]
+
+
+def test_unknown_recipe_lists_the_known_ones():
+    with pytest.raises(RecipeError, match="digits"):
+        find("no-such-recipe")
+
+
+def test_differences_name_paths_and_values():
+    old, new = tomllib.loads("a = 1\n[b]\nc = 2"), tomllib.loads("a = 1\n[b]\nc = 3\nd = 4")
+    assert differences(old, new) == ["b.c: 2 then, 3 now", "b.d: None then, 4 now"]

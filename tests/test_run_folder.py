@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+from offramp.run_folder import RunFolder, identity, write_json
+
+
+def test_identity_tells_parts_apart_and_ignores_key_order():
+    assert identity({"a": 1, "b": 2}, 3) == identity({"b": 2, "a": 1}, 3)
+    assert identity({"a": 1}, 3) != identity({"a": 1}, 4)
+
+
+def test_a_refused_value_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="nan"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_log_lines_are_appended(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.log("start", x=1)
+    folder.log("end")
+    lines = [json.loads(line) for line in folder.log_file.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["start", "end"]
+    assert lines[0]["x"] == 1
+
+
+def test_only_finished_networks_are_delivered(tmp_path):
+    folder = RunFolder(tmp_path)
+    for name in ("a", "b"):
+        folder.chosen(name).mkdir(parents=True)
+    (folder.chosen("b") / "metrics.json").write_text("{}")
+    assert folder.delivered() == [folder.chosen("b")]
