@@ -17,12 +17,18 @@ def curve_data(network: Delivered, baselines: Sequence[Group] = ()) -> dict[str,
     if network.curve is None or network.is_static:
         return None
     metrics = network.metrics
+    # The delivered policy is a point of the curve too, and the one that model.onnx has by default.
+    own = network.policy.to_dict() | {
+        "select": metrics["select"],
+        "test": {"accuracy": metrics["test_accuracy"], "mean_macs": metrics["mean_macs"]},
+        "utilisation": metrics["utilisation"],
+    }
     return {
         "name": network.name,
-        "points": sorted(network.curve, key=lambda point: point["select"]["mean_macs"]),
+        "points": sorted([*network.curve, own], key=lambda point: point["select"]["mean_macs"]),
         "measure": metrics["measure"],
         "start": metrics["select"]["mean_macs"],
-        "delivered": {"accuracy": metrics["test_accuracy"], "mean_macs": metrics["mean_macs"]},
+        "delivered": own["test"],
         "last": {"accuracy": metrics["static_accuracy"], "mean_macs": metrics["static_macs"]},
         "statics": [
             {"name": m.name, "accuracy": m.metrics["test_accuracy"], "mean_macs": m.metrics["mean_macs"]}

@@ -14,9 +14,10 @@ from offramp.report._outline import outline
 from offramp.report._words import measure
 
 LINE = 17.0
-COLUMN = (206.0, 310.0)
-WIDTH = 1080.0
-_MARGIN, _GAP, _PAD = 108.0, 14.0, 12.0
+COLUMN = (198.0, 244.0)
+WIDTH = 1088.0
+_MARGIN, _GAP, _PAD = 92.0, 14.0, 12.0
+_START = 74.0
 _TOP, _ROAD, _RAMP = 10.0, 46.0, 58.0
 _HEAD, _FOOT = 46.0, 36.0
 
@@ -104,8 +105,8 @@ def drawing(network: Delivered) -> Drawing:
         stages=stages,
         exits=exits,
         bands=tuple(bands),
-        notes=(*notes, Line(46, centre + 42, shape_label(Shape(*network.architecture.input)), "note", "middle")),
-        image=(18.0, centre - 28, 56.0),
+        notes=(*notes, Line(40, centre + 42, shape_label(Shape(*network.architecture.input)), "note", "middle")),
+        image=(12.0, centre - 28, 56.0),
         title=f"{network.name}: {len(records)} stages, {len(positions)} {'exit' if len(positions) == 1 else 'exits'}",
     )
 
@@ -129,16 +130,16 @@ def _exit(
     x, width, record = left + _GAP / 2, column - _GAP, network.exits[number]
     inner, at = width - 2 * _PAD, left + _GAP / 2 + _PAD
     limit = record["threshold"]
-    rule = "takes all that is left" if limit is None else f"if {measure(network.policy.measure)} ≥ {_limit(limit)}"
+    rule = "takes all that is left" if limit is None else f"{measure(network.policy.measure)} ≥ {_limit(limit)}"
     right = record.get("accuracy_of_leavers")
     facts = [rule, f"{percent(right)} of them right" if right is not None else "nobody leaves here"]
-    facts.append(f"{percent(record['accuracy'])} right on all images")
-    layers_at = top + 48 + LINE * len(facts) + 10
+    facts.append(f"{percent(record['accuracy'])} on all images")
+    layers_at = top + 52 + LINE * len(facts) + 10
     macs_at = layers_at + LINE * len(branch["layers"]) + 6
     lines = [
-        Line(at, top + 23, f"Exit {number}", "head"),
-        Line(x + width - _PAD, top + 24, percent(record["share"]), "share", anchor="end"),
-        *_texts(at, top + 46, facts, "fact"),
+        Line(at, top + 27, f"Exit {number}", "head"),
+        Line(x + width - _PAD, top + 28, percent(record["share"]), "share", anchor="end"),
+        *_texts(at, top + 50, facts, "fact"),
         *_texts(at, layers_at, branch["layers"], "code"),
         Line(at, macs_at, f"branch {si(branch['macs'])} MACs", "small"),
         Line(at, macs_at + 32, f"up to here {si(record['macs'])} MACs", "small strong"),
@@ -150,23 +151,25 @@ def _exit(
 def _road(
     positions: tuple[int, ...], shares: list[float], lefts: list[float], column: float, road: float, exit_top: float
 ) -> tuple[list[Band], list[Line]]:
-    """The road, one straight piece per stage, and the ramps that leave it."""
-    bands, notes, staying, start = [], [], 1.0, 80.0
+    """The road, which narrows at every exit, and the ramps that leave it."""
+    ramps, notes, staying, steps = [], [], 1.0, []
     for stage, left in enumerate(lefts):
         ramp_from = left + column * 0.46
         notes.append(Line(left + _GAP / 2 + 2, road - 9, f"{percent(staying)} of images", "note"))
-        bands.append(Band(_slab(start, ramp_from, road, _ROAD * staying)))
-        start = ramp_from
+        steps.append((ramp_from, _ROAD * staying))
         if stage in positions:
             number = positions.index(stage)
             bottom, landing = road + _ROAD * staying, left + column * 0.76
-            bands.append(_ramp(number, ramp_from, landing, bottom, exit_top, _ROAD * shares[number]))
+            ramps.append(_ramp(number, ramp_from, landing, bottom, exit_top, _ROAD * shares[number]))
             staying = max(staying - shares[number], 0.0)
-    return bands, notes
+    return [Band(_road_path(_START, road, steps)), *ramps], notes
 
 
-def _slab(left: float, right: float, top: float, thick: float) -> str:
-    return f"M{left:.1f} {top:.1f}H{right:.1f}V{top + thick:.1f}H{left:.1f}Z"
+def _road_path(start: float, top: float, steps: list[tuple[float, float]]) -> str:
+    """One outline: along the top to the last ramp, and back along a bottom that is as thick as each step says."""
+    lefts = [start, *(right for right, _ in steps[:-1])]
+    back = "".join(f"V{top + thick:.1f}H{left:.1f}" for left, (_, thick) in zip(reversed(lefts), reversed(steps)))
+    return f"M{start:.1f} {top:.1f}H{steps[-1][0]:.1f}{back}Z"
 
 
 def _ramp(number: int, left: float, landing: float, bottom: float, end: float, thick: float) -> Band:
@@ -185,4 +188,5 @@ def _texts(x: float, y: float, texts: Iterable[str], kind: str) -> list[Line]:
 
 
 def _limit(value: float | str) -> str:
-    return threshold(value).split(":")[0]
+    """Shorter than in the table of exits, which has all digits that matter."""
+    return threshold(value, digits=3).split(":")[0]

@@ -10,6 +10,7 @@ from typing import Any
 from offramp.architecture import Architecture
 from offramp.report._delivered import Delivered, Group
 from offramp.report._files import Files
+from offramp.report._numbers import percent
 from offramp.report._outline import outline
 from offramp.report._words import metric
 from offramp.search import METRICS
@@ -99,10 +100,13 @@ def front_sentences(files: Files) -> list[str]:
         if of_study:
             good, on_front = sum(t["feasible"] for t in of_study), sum(t["front"] for t in of_study)
             failed = sum(not t["metrics"] for t in of_study)
+            best = max((t["metrics"]["accuracy"] for t in of_study if t["feasible"]), default=None)
             found.append(
                 f"{name} evaluated {_plural(len(of_study), 'network')}: {good} kept all constraints, "
                 f"{on_front} make its front{f', {failed} failed' if failed else ''}."
             )
+            if best is not None:
+                found[-1] += f" The most accurate of these reached {percent(best)} on {files.front['split']}."
     if not any(trial["study"] == "random" for trial in trials):
         found.append("Random search was not run beside it, so nothing shows what the search itself is worth.")
     if trials and not any(trial["feasible"] for trial in trials):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from offramp.report._delivered import Group
 from offramp.report._files import Files
-from offramp.report._numbers import change, count, interval, percent, points, si, size
+from offramp.report._numbers import change, count, interval, percent, points, si, signed_points, size
 from offramp.report._words import listed, mac_rule
 
 
@@ -53,7 +53,8 @@ def tiles(group: Group) -> list[Tile]:
     ]
     if not group.first.is_static:
         saved = group.spread_of(lambda member: 1 - member.metrics["mean_macs"] / member.metrics["static_macs"])
-        found.append(Tile("Against its own last exit", f"{change(-saved.mean)} MACs", "to the same network without exits"))
+        gain = accuracy.mean - group.spread("static_accuracy").mean
+        found.append(Tile("Against its last exit alone", f"{change(-saved.mean)} MACs", f"accuracy {signed_points(gain)}"))
     found.append(Tile("Parameters", si(metrics["params"]), f"{size(metrics['weight_bytes'])} of weights"))
     found.append(Tile("Peak activations", size(metrics["activation_bytes"]), "for one image"))
     if "latency_ms" in metrics:

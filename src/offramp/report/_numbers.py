@@ -46,8 +46,8 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def threshold(value: float | str | None) -> str:
-    """Four significant digits; a word for the infinite ones and for the last exit, which has none."""
+def threshold(value: float | str | None, digits: int = 4) -> str:
+    """So many significant digits; a word for the infinite ones and for the last exit, which has none."""
     if value is None:
         return "none: the rest leaves"
     number = float(value)
@@ -55,7 +55,13 @@ def threshold(value: float | str | None) -> str:
         return "∞: nobody leaves"
     if number == float("-inf"):
         return "−∞: everybody leaves"
-    return f"{number:.4g}".replace("-", _MINUS)
+    return f"{number:.{digits}g}".replace("-", _MINUS)
+
+
+def signed_points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    sign = "+" if difference > 0 else _MINUS if difference < 0 else ""
+    return sign + points(difference, 2)
 
 
 class Spread(NamedTuple):

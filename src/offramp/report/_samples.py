@@ -16,7 +16,7 @@ from offramp.report._delivered import Delivered
 if TYPE_CHECKING:
     from offramp.data import Task
 
-RIGHT, WRONG = 10, 5
+RIGHT, WRONG = 8, 5
 _LARGEST = 96
 
 

@@ -55,7 +55,7 @@ class SearchSpace(ABC):
         """The canonical genotype of a candidate: `decode(encode(c)) == c`.
 
         Raises:
-            ValueError: the candidate lies outside this space; the message names the first gene that does not fit.
+            ValueError: the candidate lies outside this space; the message names what does not fit.
         """
 
     @abstractmethod
@@ -64,11 +64,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def smallest(self) -> Architecture:
-        """The network with the fewest MACs: every gene at its first choice, no early exit."""
+        """The network with the fewest MACs; it has no early exit."""
 
     @abstractmethod
     def largest(self) -> Architecture:
-        """The network with the most MACs: every gene at its last choice, every exit present."""
+        """The network with the most MACs, every exit present (even where a candidate may not have that many)."""
 
     @abstractmethod
     def cover(self) -> list[Architecture]:

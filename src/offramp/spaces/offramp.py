@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
+from offramp.layers import Shape, branch_layers, layers
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 BranchOperator = Literal["pointwise", "separable", "conv"]
@@ -111,9 +114,10 @@ class OfframpSpace(SearchSpace):
         if not self._stem_may_halve:
             del values["stem.stride"]
         genotype = self.indices(values)
-        if self.decode(genotype) != candidate:
+        nearest = self.decode(genotype)
+        if nearest != candidate:
             raise ValueError(
-                f"architecture {candidate.architecture.key} lies outside space {self.name!r} with these options"
+                f"the candidate lies outside space {self.name!r} with these options: {_difference(candidate, nearest)}"
             )
         return genotype
 
@@ -133,11 +137,11 @@ class OfframpSpace(SearchSpace):
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`."""
-        return self.decode([0] * len(self.genes)).architecture
+        return self._build(self._extreme(0, min))
 
     def largest(self) -> Architecture:
         """See `SearchSpace.largest`."""
-        return self._build(self._values(-1), all_exits=True)
+        return self._build(self._extreme(-1, max), all_exits=True)
 
     def cover(self) -> list[Architecture]:
         """See `SearchSpace.cover`: the largest backbone with every kind of branch."""
@@ -164,6 +168,28 @@ class OfframpSpace(SearchSpace):
             tuple(self._build(backbone | branches(), all_exits=True) for _ in range(1 + variants))
             for backbone in backbones
         ]
+
+    def _extreme(self, index: int, pick: Callable[..., Any]) -> dict[str, Any]:
+        """Every gene at choice `index`, but depth, operators and pooling of each branch as `pick` has it of their MACs.
+
+        A strided convolution spares the layers behind it more than it costs, so that no order of the choices will do.
+        """
+        values = self._values(index)
+        for i, stage in enumerate(layers(self._build(values, all_exits=True))):
+            kinds = [values | kind for kind in self._kinds(i)]
+            values = pick(kinds, key=partial(self._branch_macs, i, stage.backbone[-1].shape_out))
+        return values
+
+    def _branch_macs(self, i: int, shape: Shape, values: Mapping[str, Any]) -> int:
+        branch = _branch(values, i, min(shape[1:]), self.options.activations[i])
+        return sum(layer.macs for layer in branch_layers(branch, shape, self.classes))
+
+    def _kinds(self, i: int) -> Iterator[dict[str, Any]]:
+        o = self.options
+        for depth in o.branch_depths:
+            for pool, *operators in product(o.poolings, *[o.branch_operators] * depth):
+                chosen = {f"{i}.exit.{j}.operator": operator for j, operator in enumerate(operators)}
+                yield {f"{i}.exit.depth": depth, f"{i}.exit.pool": pool} | chosen
 
     def _values(self, index: int) -> dict[str, Any]:
         return {gene.name: gene.choices[index] for gene in self.genes}
@@ -249,3 +275,22 @@ def _read_branch(branch: Branch, i: int, last: bool) -> dict[str, Any]:
         operator = "separable" if isinstance(block, Separable) else "conv" if block.kernel > 1 else "pointwise"
         values |= {f"{i}.exit.width": block.out, f"{i}.exit.{j}.operator": operator}
     return values
+
+
+def _difference(candidate: Candidate, nearest: Candidate) -> str:
+    """The first field in which they differ."""
+    if candidate.thresholds != nearest.thresholds:
+        return f"thresholds is {candidate.thresholds}; here it is {nearest.thresholds}"
+    return _first_difference("architecture", candidate.architecture.model_dump(), nearest.architecture.model_dump())
+
+
+def _first_difference(path: str, found: Any, wanted: Any) -> str:
+    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
+        key = next(key for key in found if found[key] != wanted[key])
+        return _first_difference(f"{path}.{key}", found[key], wanted[key])
+    if isinstance(found, tuple) and isinstance(wanted, tuple) and len(found) == len(wanted):
+        i = next(i for i, (a, b) in enumerate(zip(found, wanted)) if a != b)
+        return _first_difference(f"{path}.{i}", found[i], wanted[i])
+    if isinstance(found, tuple) and isinstance(wanted, tuple):
+        return f"{path} has {len(found)} entries; the nearest here has {len(wanted)}"
+    return f"{path} is {found!r}; the nearest here has {wanted!r}"

@@ -48,7 +48,8 @@ def train(
         return self_distillation(net(images), labels, settings.distill, settings.temperature, settings.final_weight)
 
     def backbone(images: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(net(images)[:, -1:], labels).sum()
+        # Only what the final exit needs is run: zero gradients would still let the branches decay.
+        return cross_entropy(net.stages[-1].exit(net.features(images)[-1])[:, None], labels).sum()
 
     def loss_of(epoch: int, _step: int) -> Loss:
         return backbone if epoch < settings.backbone_epochs else joint

@@ -10,7 +10,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of each exit: (B, E, K), (B,) -> (E,)."""
     exits = logits.shape[1]
     losses = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(exits), reduction="none")
-    return losses.view(-1, exits).mean(0)
+    return losses.view(len(labels), exits).mean(0)  # of no exits too: (0,)
 
 
 def imitation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -32,9 +32,9 @@ def mixed(logits: Tensor, labels: Tensor, teacher: Tensor, share: float, tempera
 def self_distillation(
     logits: Tensor, labels: Tensor, share: float, temperature: float, final_weight: float = 1.0
 ) -> Tensor:
-    """Weighted mean over exits; every exit but the last imitates the last one: (B, E, K), (B,) -> ()."""
+    """Weighted sum over exits; every exit but the last imitates the last one: (B, E, K), (B,) -> ()."""
     final = cross_entropy(logits[:, -1:], labels)
     if logits.shape[1] == 1:
         return final.sum()
     early = mixed(logits[:, :-1], labels, logits[:, -1], share, temperature)
-    return (early.sum() + final_weight * final.sum()) / (len(early) + final_weight)
+    return early.sum() + final_weight * final.sum()

@@ -49,10 +49,10 @@ def train_supernet(
             early = [e for e in range(logits.shape[1]) if e % exits < exits - 1]
             teacher = finals.detach().log_softmax(-1).mean(1)
             total = cross_entropy(finals, labels).sum() + distilled(logits[:, early], labels, teacher).sum()
-            total = total / logits.shape[1]
             for network in networks[1:]:
-                total = total + distilled(supernet(images, *network), labels, teacher).mean()
-            return total / len(networks)
+                total = total + distilled(supernet(images, *network), labels, teacher).sum()
+            # A sum over networks and exits: as a mean, the last stages would learn at a fraction of the learning rate.
+            return total / len(networks[0])
 
         return loss
 

@@ -5,14 +5,12 @@ function startCurve(root, curve) {
   const costs = curve.points.map((point) => point.select.mean_macs);
   let at = 0;
 
-  // The most accurate point within the budget; the cheapest where the budget is below all.
+  // The most accurate point within the budget whose thresholds fit model.onnx; else of all; the cheapest where none is.
   function within(budget) {
-    let best = 0;
-    costs.forEach((cost, i) => {
-      const better = curve.points[i].select.accuracy >= curve.points[best].select.accuracy;
-      if (cost <= budget * (1 + 1e-9) && better) best = i;
-    });
-    return best;
+    const affordable = curve.points.map((_, i) => i).filter((i) => costs[i] <= budget * (1 + 1e-9));
+    const fitting = affordable.filter((i) => curve.points[i].measure === curve.measure);
+    const better = (a, b) => (curve.points[b].select.accuracy > curve.points[a].select.accuracy ? b : a);
+    return (fitting.length ? fitting : affordable).reduce(better, fitting[0] ?? affordable[0] ?? 0);
   }
 
   function python(thresholds) {
@@ -35,11 +33,11 @@ function startCurve(root, curve) {
   }
 
   function draw() {
-    const point = curve.points[at];
+    const point = curve.points[at], dot = curve.points.length > 60 ? 3 : 5;
     const ring = { size: 20, color: "rgba(0,0,0,0)", line: { color: colour("ink"), width: 2 } };
     const traces = [
-      line("Select", "select", { line: { color: colour("muted"), width: 1.5, dash: "dot" }, marker: { size: 4, color: colour("muted") } }),
-      line("Test", "test", { line: { color: colour("search"), width: 2 }, marker: { size: 6, color: colour("search") } }),
+      line("Select", "select", { line: { color: colour("muted"), width: 1.5, dash: "dot" }, marker: { size: dot - 1, color: colour("muted") } }),
+      line("Test", "test", { line: { color: colour("search"), width: 2 }, marker: { size: dot + 1, color: colour("search") } }),
       mark("Delivered (test)", [curve.delivered], { symbol: "star", size: 16, color: colour("delivered") }),
       mark("Last exit alone (test)", [curve.last], { symbol: "square", size: 10, color: colour("random") }),
       mark("Static beside (test)", curve.statics, { symbol: "triangle-up", size: 13, color: colour("static") }),
@@ -49,8 +47,8 @@ function startCurve(root, curve) {
     return Plotly.react(plot, traces, layout(x, y), CONFIG);
   }
 
-  function show(budget) {
-    at = within(budget);
+  function show(budget, place) {
+    at = place;
     const point = curve.points[at], fits = point.measure === curve.measure;
     const values = { "test-accuracy": percent(point.test.accuracy, 2), "select-accuracy": percent(point.select.accuracy, 2),
       "test-macs": si(point.test.mean_macs), "select-macs": si(point.select.mean_macs),
@@ -65,6 +63,10 @@ function startCurve(root, curve) {
     draw();
   }
 
+  function budgeted(budget) {
+    show(budget, within(budget));
+  }
+
   function copied(done) {
     copy.textContent = done ? "Copied" : "Select and copy";
     setTimeout(() => { copy.textContent = "Copy"; }, 1600);
@@ -77,13 +79,13 @@ function startCurve(root, curve) {
     navigator.clipboard.writeText(text.textContent).then(() => copied(true), () => copied(document.execCommand("copy")));
   });
   Object.assign(slider, { min: costs[0], max: costs[costs.length - 1], step: "any", value: curve.start });
-  slider.addEventListener("input", () => show(Number(slider.value)));
-  show(curve.start);
+  slider.addEventListener("input", () => budgeted(Number(slider.value)));
+  budgeted(curve.start);
   plot.on("plotly_click", (event) => {
     const place = event.points[0].customdata;
     if (place === undefined) return;
     slider.value = costs[place];
-    show(costs[place]);
+    show(costs[place], place);
   });
   DARK.addEventListener("change", draw);
 }

@@ -23,7 +23,7 @@ function startFront(front, first) {
     }, more);
   }
 
-  function study(name, label, tint, symbol, dash) {
+  function study(name, label, rank, tint, symbol, dash) {
     const own = front.trials.filter((point) => point.study === name);
     const good = own.filter((point) => point.feasible && !point.front);
     const line = own.filter((point) => point.front).sort((a, b) => x(a) - x(b));
@@ -31,9 +31,9 @@ function startFront(front, first) {
     const linked = front.linked && cost === front.axes[0];
     return [
       trace(`${label}, infeasible`, own.filter((p) => !p.feasible), { marker: { ...marker, opacity: 0.38, size: 7 }, showlegend: false }),
-      trace(label, good, { marker: { ...marker, opacity: 0.6 } }),
+      trace(label, good, { legendrank: rank, marker: { ...marker, opacity: 0.6 } }),
       trace(`${label}: front`, line, {
-        mode: linked ? "lines+markers" : "markers", line: { color: tint, width: 2, shape: "hv", dash },
+        legendrank: rank + 1, mode: linked ? "lines+markers" : "markers", line: { color: tint, width: 2, shape: "hv", dash },
         marker: { color: tint, symbol: symbol.replace("-open", ""), size: 10, line: { color: colour("card"), width: 1 } },
       }),
     ];
@@ -43,8 +43,8 @@ function startFront(front, first) {
     const star = { color: colour("delivered"), symbol: "star", size: 16, line: { color: colour("card"), width: 1 } };
     const rival = { ...star, color: colour("static"), symbol: "triangle-up", size: 13 };
     return [
-      trace("Delivered (test)", front.delivered.filter((point) => !point.static), { marker: star }),
-      trace("Static beside (test)", front.delivered.filter((point) => point.static), { marker: rival }),
+      trace("Delivered (test)", front.delivered.filter((point) => !point.static), { legendrank: 5, marker: star }),
+      trace("Static beside (test)", front.delivered.filter((point) => point.static), { legendrank: 6, marker: rival }),
     ];
   }
 
@@ -56,7 +56,7 @@ function startFront(front, first) {
       const note = { showarrow: false, font: { size: 12, color: colour("muted") }, bgcolor: colour("card") };
       if (metric === cost.name) {
         shapes.push({ type: "line", x0: bound, x1: bound, y0: 0, y1: 1, yref: "paper", line });
-        annotations.push({ ...note, x: bound, y: 0.015, yref: "paper", xanchor: "right", yanchor: "bottom", xshift: -3,
+        annotations.push({ ...note, x: bound, y: 0.015, yref: "paper", xanchor: "left", yanchor: "bottom", xshift: 3,
           text: `${sign} ${quantity(metric, bound)}` });
       } else if (metric === "accuracy" || metric === "error") {
         const y = metric === "error" ? 1 - bound : bound;
@@ -71,8 +71,8 @@ function startFront(front, first) {
     const ring = trace("shown", [points[shown]], { hoverinfo: "skip", hovertemplate: null, showlegend: false,
       marker: { size: 21, color: "rgba(0,0,0,0)", line: { color: colour("ink"), width: 2 } } });
     const traces = [
-      ...study("random", "Random search", colour("random"), "diamond-open", "dash"),
-      ...study("search", "Search", colour("search"), "circle", "solid"), ...delivered(), ring,
+      ...study("random", "Random search", 3, colour("random"), "diamond-open", "dash"),
+      ...study("search", "Search", 1, colour("search"), "circle", "solid"), ...delivered(), ring,
     ].filter((one) => one.x.length);
     const must = front.delivered.map((p) => p.metrics.accuracy);
     const best = closeUp(front.trials.map((p) => p.metrics.accuracy), must), range = close && best;
@@ -82,7 +82,7 @@ function startFront(front, first) {
     const y = axis(`accuracy (trials: ${front.split})`, { tickformat: ".0%", ...(range ? { range } : {}) });
     const values = points.map(x).filter((value) => value > 0);
     const log = Math.max(...values) > 30 * Math.min(...values);
-    const across = axis(unit, log ? { type: "log", dtick: "D2" } : { tickformat: "~s" });
+    const across = axis(unit, log ? { type: "log", ...decades(values) } : { tickformat: "~s" });
     const made = bounds();
     if (log) for (const one of made.shapes.concat(made.annotations)) {
       if (one.xref !== "paper" && one.x !== undefined) one.x = Math.log10(one.x);

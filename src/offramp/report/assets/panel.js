@@ -58,12 +58,12 @@ function thresholdsLine(point) {
 }
 
 function showPanel(panel, point, front) {
-  const split = point.kind === "delivered" ? `test, n = ${point.n}` : `${front.split}, n = ${front.n}`;
+  const split = point.kind === "delivered" ? "test" : front.split;
   const costs = front.axes.filter((one) => one.name in point.metrics);
   const outline = point.outline === null ? null : front.outlines[point.outline];
   panel.replaceChildren(
     element("h3", {}, panelTitle(point)), badges(point),
-    element("dl", { class: "pair" }, figure(`Accuracy (${split})`, percent(point.metrics.accuracy, 2)),
+    element("dl", { class: "pair" }, figure(`accuracy on ${split}`, percent(point.metrics.accuracy, 2)),
       ...costs.map((one) => figure(one.label, quantity(one.name, point.metrics[one.name])))),
     ...[thresholdsLine(point)].filter(Boolean),
     outline ? stageRows(outline, point) : element("p", { class: "missing" },

@@ -20,12 +20,21 @@ function layout(x, y, more) {
     xaxis: x, yaxis: y, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
     font: { family: font, size: 13, color: colour("ink") }, margin: { l: 8, r: 14, t: 12, b: 8 },
     legend: { orientation: "h", y: NARROW() ? -0.24 : -0.19, yanchor: "top", x: 0, font: { size: 12 } },
-    dragmode: TOUCH ? false : "zoom", height: NARROW() ? 430 : 470, uirevision: "kept",
+    dragmode: TOUCH ? false : "zoom", height: NARROW() ? 500 : 470, uirevision: "kept",
     hoverlabel: { bgcolor: colour("card"), bordercolor: colour("edge"), font: { color: colour("ink"), family: font } },
   }, more);
 }
 
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "autosize", scrollZoom: false };
+
+// Ticks at 1, 2 and 5 of each decade, for a logarithmic axis.
+function decades(values) {
+  const [low, high] = [Math.min(...values) / 2, Math.max(...values) * 2], tickvals = [];
+  for (let decade = Math.floor(Math.log10(low)); decade <= Math.log10(high); decade += 1) {
+    for (const step of [1, 2, 5]) tickvals.push(step * 10 ** decade);
+  }
+  return { tickvals, ticktext: tickvals.map((value) => parseFloat(si(value)) + si(value).replace(/[^kMG]/g, "")) };
+}
 
 // The best part of the plot, where some points are so far below that they would squash it; null for everything.
 function closeUp(values, mustShow) {

@@ -1,0 +1,219 @@
+"""Each piece of the page says what the run's files say."""
+
+import base64
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_folders import check_metrics
+
+from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Separable
+from offramp.cost import cost
+from offramp.data import Task
+from offramp.policy import confidence
+from offramp.report._curve import curve_data
+from offramp.report._drawing import drawing
+from offramp.report._files import Files
+from offramp.report._front import cost_axes, failures, front_data, front_sentences, start
+from offramp.report._headline import headline, static_saving, tiles
+from offramp.report._labels import block_label, block_labels, branch_labels
+from offramp.report._numbers import percent, si
+from offramp.report._outline import outline
+from offramp.report._samples import one_per_class, picture, samples
+from offramp.report._tables import cost_table, exit_table, network_table, split_table
+from offramp.report._utilisation import leavers
+
+
+@pytest.fixture
+def metrics(run: Path) -> dict:
+    return json.loads((run / "chosen/best/metrics.json").read_text())
+
+
+def test_the_fixture_is_consistent(run: Path, metrics: dict) -> None:
+    check_metrics(metrics, run, "best")
+
+
+def test_seeds_are_grouped_and_budgets_come_in_the_recipes_order(files: Files) -> None:
+    assert [(g.name, g.seeds) for g in files.chosen] == [("best", [0, 1, 2]), ("tiny", [0])]
+    assert [g.name for g in files.baselines] == ["static-0.10M", "static-0.25M"]
+    assert [m.name for m in files.chosen[0].members] == ["best", "best-seed1", "best-seed2"]
+
+
+def test_headline_is_the_mean_over_seeds(run: Path, files: Files) -> None:
+    found = [json.loads((run / f"chosen/best{s}/metrics.json").read_text()) for s in ("", "-seed1", "-seed2")]
+    accuracy, macs = (np.mean([m[key] for m in found]) for key in ("test_accuracy", "mean_macs"))
+    made = headline(files)
+    assert f"{100 * accuracy:.2f}" in made.title
+    assert si(macs).split("\N{NO-BREAK SPACE}")[0] in made.title
+    text = " ".join(made.sentences)
+    assert "executed rule" in text
+    assert "359 images of the test split" in text
+    assert "seeds 0, 1 and 2" in text
+
+
+def test_one_seed_comes_with_an_interval(files: Files) -> None:
+    assert "interval" in tiles(files.chosen[1])[0].note
+
+
+def test_static_comparison_never_claims_more_than_was_measured(files: Files) -> None:
+    best = files.chosen[0]
+    assert "at least as accurate" in static_saving(best, files.baselines)
+    weak = [b for b in files.baselines if b.spread("test_accuracy").mean < best.spread("test_accuracy").mean]
+    assert weak
+    assert "No static network trained beside it is as accurate" in static_saving(best, weak)
+    assert "No static network was trained" in static_saving(best, [])
+
+
+def test_front_data_has_every_trial_that_succeeded(run: Path, files: Files) -> None:
+    stored = json.loads((run / "front.json").read_text())["trials"]
+    data = front_data(files)
+    assert data is not None
+    assert [t["metrics"] for t in data["trials"]] == [t["metrics"] for t in stored if t["metrics"]]
+    assert len(data["delivered"]) == 6
+    assert data["linked"]
+    assert data["axes"][0]["name"] == "mean_macs"
+    assert data["constraints"][0] == {"metric": "mean_macs", "bound": 1.6e5, "at_least": False}
+    assert data["trials"][start(data)]["chosen"] == "best"
+    for trial, source in zip(data["trials"], (t for t in stored if t["metrics"])):
+        drawn = data["outlines"][trial["outline"]]
+        assert drawn == outline(Architecture.model_validate(source["architecture"]))
+
+
+def test_drawings_of_the_front_are_the_last_to_be_left_out(files: Files) -> None:
+    data = front_data(files, limit=4000)
+    assert data is not None
+    drawn = [t for t in data["trials"] if t["outline"] is not None]
+    assert 0 < len(drawn) < len(data["trials"])
+    assert any(t["front"] for t in drawn)
+    assert len(json.dumps(data["outlines"])) < 4200
+
+
+def test_front_sentences_count(files: Files) -> None:
+    text = " ".join(front_sentences(files))
+    assert "40 networks" in text
+    assert "24 networks" in text
+    assert "1 failed" in text
+    assert [f["failure"] for f in failures(files)] == ["RuntimeError: loss is NaN"] * 2
+
+
+def test_other_objectives_choose_the_axis(files: Files) -> None:
+    assert files.front is not None
+    front = files.front | {"objectives": ["error", "params", "mean_macs"]}
+    assert cost_axes(front)[:2] == ["params", "mean_macs"]
+    data = front_data(replace(files, front=front))
+    assert data is not None
+    assert not data["linked"]
+
+
+def test_labels() -> None:
+    blocks = (Conv(out=8, stride=2), Separable(out=16, kernel=5), Bottleneck(out=16, hidden=48, squeeze=12, stride=2))
+    assert [block_label(b) for b in blocks] == ["conv 3×3 →8 ↓2", "sep 5×5 →16", "IB 3×3 48→16 ↓2 SE"]
+    assert block_labels([Conv(out=8), Conv(out=8), Conv(out=4)]) == ["2× conv 3×3 →8", "conv 3×3 →4"]
+    assert branch_labels(Branch(pool="max", grid=2), 10) == ["max pool 2×2", "linear →10"]
+
+
+def test_outline_has_the_costs_of_every_stage(files: Files) -> None:
+    network = files.chosen[0].first
+    costs = cost(network.architecture)
+    made = outline(network.architecture)
+    assert [stage["macs"] for stage in made] == [stage.macs for stage in costs.stages]
+    assert [s["exit"] and s["exit"]["macs"] for s in made] == [b and b.macs for b in costs.branches]
+
+
+def test_drawing_shows_the_figures_of_metrics_json(files: Files, metrics: dict) -> None:
+    made = drawing(files.chosen[0].first)
+    assert len(made.exits) == len(metrics["exits"])
+    for box, record in zip(made.exits, metrics["exits"]):
+        texts = [line.text for line in box.lines]
+        assert percent(record["share"]) in texts
+        assert f"{percent(record['accuracy'])} on all images" in texts
+        assert f"up to here {si(record['macs'])} MACs" in texts
+    ramps = [band for band in made.bands if band.exit is not None]
+    assert [band.empty for band in ramps] == [share == 0 for share in metrics["utilisation"]]
+
+
+def test_boxes_do_not_overlap_and_stay_inside(files: Files) -> None:
+    for group in (*files.chosen, *files.baselines):
+        made = drawing(group.first)
+        for row in (made.stages, made.exits):
+            for left, right in zip(row, row[1:]):
+                assert left.x + left.width < right.x
+            assert all(box.x + box.width <= made.width for box in row)
+            assert all(box.y + box.height <= made.height for box in row)
+        assert max(b.y + b.height for b in made.stages) < min(b.y for b in made.exits)
+        assert all(box.y < line.y < box.y + box.height for box in (*made.stages, *made.exits) for line in box.lines)
+
+
+def test_curve_holds_the_delivered_policy(files: Files, metrics: dict) -> None:
+    data = curve_data(files.chosen[0].first, files.baselines)
+    assert data is not None
+    costs = [p["select"]["mean_macs"] for p in data["points"]]
+    assert costs == sorted(costs)
+    own = next(p for p in data["points"] if p["select"] == metrics["select"] and p["measure"] == metrics["measure"])
+    assert own["test"] == {"accuracy": metrics["test_accuracy"], "mean_macs": metrics["mean_macs"]}
+    assert [s["name"] for s in data["statics"]] == ["static-0.10M", "static-0.25M"]
+
+
+def test_leavers_are_the_tables(files: Files, metrics: dict) -> None:
+    made = leavers(files.chosen[0].first)
+    assert [one.share for one in made] == metrics["utilisation"]
+    assert sum(one.images for one in made) == 359
+    assert sum(one.right_share for one in made) == pytest.approx(metrics["test_accuracy"])
+
+
+def test_samples_left_where_they_are_shown(files: Files, digits: Task) -> None:
+    network = files.chosen[0].first
+    table = network.scores
+    assert table is not None
+    exits, sure = network.policy.decide(table), confidence("max_probability", table.logits)
+    made = samples(network, digits)
+    assert [one.left for one in made] == np.bincount(exits, minlength=table.exits).tolist()
+    for one in made:
+        for sample in (*one.right, *one.wrong):
+            assert exits[sample.index] == one.exit
+            assert sample.confidence == pytest.approx(float(sure[sample.index, one.exit]))
+            assert sample.truth == digits.classes[int(digits.test.labels[sample.index])]
+        assert all(sample.truth == sample.predicted for sample in one.right)
+        assert all(sample.truth != sample.predicted for sample in one.wrong)
+
+
+def test_a_picture_is_the_image(digits: Task) -> None:
+    image = digits.test.images[3].numpy()
+    uri = picture(image)
+    data = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    assert (np.asarray(Image.open(io.BytesIO(data))) == image[0]).all()
+    colour = np.random.default_rng(0).integers(0, 255, (3, 5, 7), dtype=np.uint8)
+    data = base64.b64decode(picture(colour).removeprefix("data:image/png;base64,"))
+    assert (np.asarray(Image.open(io.BytesIO(data))).transpose(2, 0, 1) == colour).all()
+
+
+def test_large_images_are_made_smaller() -> None:
+    data = base64.b64decode(picture(np.zeros((3, 300, 200), np.uint8)).removeprefix("data:image/png;base64,"))
+    assert Image.open(io.BytesIO(data)).size == (64, 96)
+
+
+def test_one_per_class_takes_turns() -> None:
+    labels = np.array([0, 0, 0, 1, 2])
+    assert one_per_class(np.array([0, 1, 3, 2, 4]), labels).tolist() == [0, 3, 4, 1, 2]
+    assert one_per_class(np.array([], int), labels).tolist() == []
+
+
+def test_tables_name_split_and_rule_and_have_the_files_figures(files: Files, metrics: dict) -> None:
+    network = files.chosen[0].first
+    exits, delivered = exit_table(network), network_table(files)
+    for table in (exits, delivered):
+        assert "Test split, n = 359" in table.caption
+        assert "executed rule" in table.caption
+    for row, record in zip(exits.rows, metrics["exits"], strict=True):
+        assert percent(record["accuracy"], 2) in row
+        assert si(record["macs"]) in row
+    assert [row[0] for row in delivered.rows][:3] == ["best", "best-seed1", "best-seed2"]
+    assert percent(metrics["test_accuracy"], 2) in delivered.rows[0]
+    assert cost_table(network).rows[-1][2] == si(metrics["full_macs"])
+    assert [row[1] for row in split_table(files).rows] == ["988", "270", "180", "359"]
+    for table in (exits, delivered, cost_table(network), split_table(files)):
+        assert all(len(row) == len(table.header) for row in table.rows)
