@@ -46,7 +46,7 @@ def deliver(
     write_text(folder / "policy.json", policy.to_json() + "\n")
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, folder / "weights.safetensors")
     test.save(folder / "test_scores.npz")
-    found = curve(select, leaving, measures=recipe.policy.measures)
+    found = curve(select, leaving, measures=policy.measure)
     write_json(folder / "curve.json", curve_records(found, test, leaving))
     metrics = describe(policy, select, test, costs, recipe.policy.mac_rule, task)
     metrics |= {"seed": seed, "train_seconds": round(time.monotonic() - started, 1), "kind": kind(net.architecture)}
@@ -155,16 +155,16 @@ def _trained(
 
 
 def _tuned(net: EarlyExitNet, recipe: Recipe, select: Split) -> tuple[EarlyExitNet, Policy, ScoreTable]:
-    """Tune on `select`; while nobody leaves at some early exit, drop it and tune again."""
+    """Tune on `select`; while nobody leaves at some exit, drop it (and what lies behind the last) and tune again."""
     table = score(net, select)
     while True:
         leaving = cost(net.architecture).leaving("macs", recipe.policy.mac_rule)
         tuned = tune(table, leaving, goal_of(recipe), measures=recipe.policy.measures)
         shares = tuned.operation.utilisation
-        used = [e for e, share in enumerate(shares) if share > 0 or e == len(shares) - 1]
+        used = [e for e, share in enumerate(shares) if share > 0]
         if len(used) == len(shares):
             return net, tuned.policy, table
-        net, table = keep_exits(net, used), table.subset(used)
+        net, table = keep_exits(net, used), ScoreTable(table.logits[:, used], table.labels)
 
 
 def keep_exits(net: EarlyExitNet, exits: Sequence[int]) -> EarlyExitNet:

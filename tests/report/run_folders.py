@@ -45,7 +45,14 @@ def exit_accuracies(architecture: Architecture, best: float) -> list[float]:
 
 
 def write_chosen(
-    root: Path, task: Task, name: str, architecture: Architecture, *, seed: int = 0, best: float = 0.97, mean_macs: float | None = None
+    root: Path,
+    task: Task,
+    name: str,
+    architecture: Architecture,
+    *,
+    seed: int = 0,
+    best: float = 0.97,
+    mean_macs: float | None = None,
 ) -> dict[str, Any]:
     """Fill chosen/NAME as `deliver` does; gives the metrics."""
     folder = root / "chosen" / name
@@ -61,13 +68,16 @@ def write_chosen(
     metrics |= {"seed": seed, "train_seconds": 41.3, "kind": kind(architecture)}
     (folder / "architecture.json").write_text(architecture.to_json())
     (folder / "policy.json").write_text(policy.to_json())
-    (folder / "curve.json").write_text(json.dumps(curve_records(curve(select, leaving, measures=measures), test, leaving)))
+    points = curve_records(curve(select, leaving, measures=measures), test, leaving)
+    (folder / "curve.json").write_text(json.dumps(points))
     test.save(folder / "test_scores.npz")
     (folder / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     return metrics
 
 
-def trial(study: str, number: int, architecture: Architecture, task: Task, best: float, failed: bool = False) -> dict[str, Any]:
+def trial(
+    study: str, number: int, architecture: Architecture, task: Task, best: float, failed: bool = False
+) -> dict[str, Any]:
     """A record of `front.json`; `front` is set later."""
     found: dict[str, Any] = {
         "study": study, "number": number, "proposer": "random" if study == "random" or number < 8 else "surrogate",
@@ -91,15 +101,17 @@ def trial(study: str, number: int, architecture: Architecture, task: Task, best:
     return found | {"exit_accuracy": [float(a) for a in table.exit_accuracy], "seconds": 0.2}
 
 
+def dominates(a: dict[str, float], b: dict[str, float]) -> bool:
+    """Whether `a` is nowhere worse and somewhere better."""
+    pairs = [(a[key], b[key]) for key in ("error", "mean_macs")]
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
+
+
 def front_record(task: Task, trials: list[dict[str, Any]], constraints: Sequence[str] = CONSTRAINTS) -> dict[str, Any]:
     """`front.json` as `Run.write_front` writes it; marks the trials on the front of each study."""
     for one in trials:
         rivals = [t["metrics"] for t in trials if t["study"] == one["study"] and t["feasible"]]
-        m = one["metrics"]
-        one["front"] = one["feasible"] and not any(
-            r["error"] <= m["error"] and r["mean_macs"] <= m["mean_macs"] and (r["error"], r["mean_macs"]) != (m["error"], m["mean_macs"])
-            for r in rivals
-        )
+        one["front"] = one["feasible"] and not any(dominates(rival, one["metrics"]) for rival in rivals)
     return {
         "task": {
             "name": task.name, "input": task.input, "classes": task.classes,
@@ -141,8 +153,9 @@ def write_run(root: Path, task: Task) -> Path:
 
 def pick(front: dict[str, Any], exits: int) -> Architecture:
     """The most accurate feasible trial's network with that many exits."""
-    made = [(t["metrics"]["accuracy"], Architecture.model_validate(t["architecture"])) for t in front["trials"] if t["feasible"]]
-    return max((one for one in made if len(one[1].exits) == exits), key=lambda one: one[0])[1]
+    best = sorted((t for t in front["trials"] if t["feasible"]), key=lambda t: -t["metrics"]["accuracy"])
+    made = (Architecture.model_validate(t["architecture"]) for t in best)
+    return next(architecture for architecture in made if len(architecture.exits) == exits)
 
 
 def check_metrics(metrics: dict[str, Any], root: Path, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,18 @@ from offramp.report import write_report
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1200,1000"
-).split()
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1200,1000",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="chromium or chromium-driver (Debian packages) is not installed"
@@ -30,7 +40,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "--host-resolver-rules=MAP * ~NOTFOUND"):
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     made = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
@@ -39,8 +49,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def report(run: Path, digits: Task) -> str:
-    return write_report(run, digits).as_uri()
+def report(run: Path, digits: Task, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_report(shutil.copytree(run, tmp_path_factory.mktemp("browser") / "run"), digits).as_uri()
 
 
 @pytest.fixture
@@ -72,6 +82,7 @@ def test_it_loads_without_a_word_and_without_a_request(page: Any) -> None:
 def test_both_figures_are_drawn(page: Any) -> None:
     assert page.find_elements("css selector", "#front-plot .scatterlayer path.point")
     assert page.find_elements("css selector", "#network-0 .curve-plot .scatterlayer path.js-line")
+    assert "Random search: front" in text(page, "#front-legend")
 
 
 def test_clicking_a_point_shows_its_network(page: Any) -> None:
@@ -80,14 +91,14 @@ def test_clicking_a_point_shows_its_network(page: Any) -> None:
     before = text(page, "#front-panel")
     place = page.execute_script(
         """
-        const plot = document.getElementById("front-plot"), box = plot.querySelector(".nsewdrag").getBoundingClientRect();
+        const plot = document.getElementById("front-plot");
         plot.scrollIntoView({block: "center"});
         const trace = plot.data.find((t) => t.name === "Search: front"), layout = plot._fullLayout;
         const at = plot.querySelector(".nsewdrag").getBoundingClientRect();
-        return [at.x + layout.xaxis.d2p(trace.x[1]), at.y + layout.yaxis.d2p(trace.y[1]), trace.y[1], trace.customdata[1]];
+        return [at.x + layout.xaxis.d2p(trace.x[1]), at.y + layout.yaxis.d2p(trace.y[1]), trace.y[1]];
         """
     )
-    x, y, accuracy, _ = place
+    x, y, accuracy = place
     actions = ActionChains(page)
     actions.w3c_actions.pointer_action.move_to_location(round(x), round(y))
     actions.pause(0.3).click().perform()
@@ -116,7 +127,7 @@ def test_the_slider_moves_the_figures(page: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
     slider = page.find_element("id", "budget-0")
-    shown = ["#network-0 .test-accuracy", "#network-0 .budget-thresholds", "#network-0 .budget-bars", "#network-0 .budget-value"]
+    shown = ["#network-0 ." + name for name in ("test-accuracy", "budget-thresholds", "budget-bars", "budget-value")]
     before = [text(page, selector) for selector in shown]
     slider.send_keys(Keys.HOME)
     after = [text(page, selector) for selector in shown]
@@ -158,7 +169,12 @@ def test_nothing_sticks_out_sideways(page: Any, width: int, scheme: str) -> None
     page.refresh()
     until(lambda: page.find_elements("css selector", "#front-plot .scatterlayer .trace"))
     assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
-    ink, ground = (page.execute_script(f"return getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
+    style = "return getComputedStyle(document.body)."
+    below = (
+        "const [plot, note] = ['.plotly', 'figcaption'].map((s) => document.querySelector(s).getBoundingClientRect());"
+    )
+    assert page.execute_script(below + "return plot.bottom <= note.top")
+    ink, ground = (page.execute_script(style + name) for name in ("color", "backgroundColor"))
     assert (sum(colour(ink)) > sum(colour(ground))) == (scheme == "dark")
     axis = page.find_element("css selector", "#front-plot .xtick text").value_of_css_property("fill")
     assert colour(axis) == colour(ink)

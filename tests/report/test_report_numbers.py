@@ -9,9 +9,19 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize(
     "value, text",
-    [(0, "0"), (960, "960"), (999.4, "999"), (999.6, "1.00 k"), (61_234, "61.2 k"), (999_700, "1.00 M"), (2.44e6, "2.44 M"),
-     (123e6, "123 M"), (9.996e3, "10.0 k"), (5e9, "5.00 G")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (960, "960"),
+        (999.4, "999"),
+        (999.6, "1.00 k"),
+        (9.996e3, "10.0 k"),
+        (61_234, "61.2 k"),
+        (999_700, "1.00 M"),
+        (2.44e6, "2.44 M"),
+        (123e6, "123 M"),
+        (5e9, "5.00 G"),
+    ],
+)
 def test_si_has_three_digits_and_the_right_letter(value: float, text: str) -> None:
     assert plain(si(value)) == text
 
@@ -30,8 +40,15 @@ def test_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "value, text", [(0.51239, "0.5124"), (-0.25, "−0.25"), ("inf", "∞: nobody leaves"), ("-inf", "−∞: everybody leaves"), (None, "none: the rest leaves")]
-)  # fmt: skip
+    "value, text",
+    [
+        (0.51239, "0.5124"),
+        (-0.25, "−0.25"),
+        ("inf", "∞: nobody leaves"),
+        ("-inf", "−∞: everybody leaves"),
+        (None, "none: the rest leaves"),
+    ],
+)
 def test_threshold(value: float | str | None, text: str) -> None:
     assert threshold(value) == text
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from offramp.report._curve import curve_data
 from offramp.report._drawing import drawing
 from offramp.report._files import Files
 from offramp.report._front import cost_axes, failures, front_data, front_sentences, start
-from offramp.report._headline import headline, static_saving, tiles
+from offramp.report._headline import headline, own_saving, static_saving, tiles
 from offramp.report._labels import block_label, block_labels, branch_labels
 from offramp.report._numbers import percent, si
 from offramp.report._outline import outline
@@ -66,6 +67,15 @@ def test_static_comparison_never_claims_more_than_was_measured(files: Files) -> 
     assert weak
     assert "No static network trained beside it is as accurate" in static_saving(best, weak)
     assert "No static network was trained" in static_saving(best, [])
+
+
+def test_an_unused_last_exit_makes_no_saving_to_praise(files: Files) -> None:
+    group = files.chosen[0]
+    metrics = group.first.metrics | {"exits": [record | {"share": 0.0} for record in group.first.exits]}
+    unused = replace(group, members=(replace(group.first, metrics=metrics),))
+    assert "flatters" in own_saving(unused)
+    assert len(tiles(unused)) == len(tiles(group)) - 1
+    assert "flatters" not in own_saving(group)
 
 
 def test_front_data_has_every_trial_that_succeeded(run: Path, files: Files) -> None:
@@ -140,7 +150,7 @@ def test_boxes_do_not_overlap_and_stay_inside(files: Files) -> None:
     for group in (*files.chosen, *files.baselines):
         made = drawing(group.first)
         for row in (made.stages, made.exits):
-            for left, right in zip(row, row[1:]):
+            for left, right in pairwise(row):
                 assert left.x + left.width < right.x
             assert all(box.x + box.width <= made.width for box in row)
             assert all(box.y + box.height <= made.height for box in row)
@@ -174,9 +184,9 @@ def test_samples_left_where_they_are_shown(files: Files, digits: Task) -> None:
     assert [one.left for one in made] == np.bincount(exits, minlength=table.exits).tolist()
     for one in made:
         for sample in (*one.right, *one.wrong):
-            assert exits[sample.index] == one.exit
-            assert sample.confidence == pytest.approx(float(sure[sample.index, one.exit]))
-            assert sample.truth == digits.classes[int(digits.test.labels[sample.index])]
+            assert exits[sample.number] == one.exit
+            assert sample.confidence == pytest.approx(float(sure[sample.number, one.exit]))
+            assert sample.truth == digits.classes[int(digits.test.labels[sample.number])]
         assert all(sample.truth == sample.predicted for sample in one.right)
         assert all(sample.truth != sample.predicted for sample in one.wrong)
 

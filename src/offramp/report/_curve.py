@@ -11,8 +11,8 @@ from offramp.report._delivered import Delivered, Group
 def curve_data(network: Delivered, baselines: Sequence[Group] = ()) -> dict[str, Any] | None:
     """What the figure is drawn from; None where the network has one exit, or no `curve.json`.
 
-    `points` are cheapest first; `start` is the budget that the slider begins at: what the delivered policy costs on select.
-    `measure` is the one that `model.onnx` holds: thresholds in another measure's unit do not fit that file.
+    `points` are cheapest first; `start` is the budget that the slider begins at, what the delivered policy costs on
+    select. `measure` is the one that `model.onnx` holds: thresholds in another measure's unit do not fit that file.
     """
     if network.curve is None or network.is_static:
         return None

@@ -1,4 +1,4 @@
-"""The picture of a network: stages above a road whose width is the share of images still on it, exits as ramps off it."""
+"""The picture of a network: stages above a road as wide as the share of images still on it, exits as ramps off it."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ class _Outlines:
 def front_data(files: Files, limit: int = OUTLINE_BYTES) -> dict[str, Any] | None:
     """What the figure and its panel are drawn from; None where no trial succeeded.
 
-    `trials` and `delivered` are the points, `outlines` the networks they refer to by number, `axes` the costs to choose from,
-    `linked` tells whether the front's points lie on one line in the first of them.
+    `trials` and `delivered` are the points, `outlines` the networks they refer to by number, `axes` the costs to choose
+    from; `linked` tells whether the front's points lie on one line in the first of them.
     """
     if files.front is None:
         return None
@@ -74,7 +74,7 @@ def front_data(files: Files, limit: int = OUTLINE_BYTES) -> dict[str, Any] | Non
 def cost_axes(front: dict[str, Any]) -> list[str]:
     """The costs that can stand on the horizontal axis, the recipe's own objectives first."""
     own = [name for name in front["objectives"] if name not in _SHARES]
-    measured = next((trial["metrics"] for trial in front["trials"] if trial["metrics"]), {})
+    measured: dict[str, float] = next((trial["metrics"] for trial in front["trials"] if trial["metrics"]), {})
     rest = [name for name in _COSTS if name in measured]
     return list(dict.fromkeys([*own, *rest])) or ["mean_macs"]
 

@@ -46,15 +46,20 @@ def tiles(group: Group) -> list[Tile]:
     metrics, accuracy, macs = group.first.metrics, group.spread("test_accuracy"), group.spread("mean_macs")
     low, high = interval(float(metrics["test_accuracy"]), group.first.n)
     seeds = len(group.seeds)
-    over = f"{seeds} seeds" if seeds > 1 else f"95{chr(160)}% interval {100 * low:.1f}–{100 * high:.1f}{chr(160)}%"
+    over = (
+        f"{seeds} seeds"
+        if seeds > 1
+        else f"95{chr(160)}% interval {100 * low:.1f}\u2060–\u2060{100 * high:.1f}{chr(160)}%"
+    )
     found = [
         Tile("Test accuracy", accuracy.percent(), f"n = {count(group.first.n)}, {over}"),
         Tile("Mean MACs", macs.si(), f"rule: {metrics['mac_rule']}"),
     ]
-    if not group.first.is_static:
+    if not group.first.is_static and not _last_unused(group):
         saved = group.spread_of(lambda member: 1 - member.metrics["mean_macs"] / member.metrics["static_macs"])
         gain = accuracy.mean - group.spread("static_accuracy").mean
-        found.append(Tile("Against its last exit alone", f"{change(-saved.mean)} MACs", f"accuracy {signed_points(gain)}"))
+        note = f"accuracy {signed_points(gain)}"
+        found.append(Tile("Against its last exit alone", f"{change(-saved.mean)} MACs", note))
     found.append(Tile("Parameters", si(metrics["params"]), f"{size(metrics['weight_bytes'])} of weights"))
     found.append(Tile("Peak activations", size(metrics["activation_bytes"]), "for one image"))
     if "latency_ms" in metrics:
@@ -70,16 +75,19 @@ def own_saving(group: Group) -> str:
         return "It has one exit, the final one, so it never stops early."
     macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
     gain = group.spread("test_accuracy").mean - group.spread("static_accuracy").mean
+    unused = " No test image needed that exit, so this saving flatters." if _last_unused(group) else ""
     return (
         f"Its own last exit alone would be right in {group.spread('static_accuracy').percent()} at {si(full)} MACs: "
-        f"stopping early takes {_macs(macs / full)} and {_accuracy(gain)}."
+        f"stopping early takes {_macs(macs / full)} and {_accuracy(gain)}.{unused}"
     )
 
 
 def static_saving(group: Group, baselines: Sequence[Group]) -> str:
     """The comparison with the static networks trained beside by the same schedule."""
     if not baselines:
-        return "No static network was trained beside it for comparison (deliver.static_macs in the recipe asks for them)."
+        return (
+            "No static network was trained beside it for comparison; deliver.static_macs in the recipe asks for some."
+        )
     accuracy, macs = group.spread("test_accuracy").mean, group.spread("mean_macs").mean
     equal = [b for b in baselines if b.spread("test_accuracy").mean >= accuracy]
     if not equal:
@@ -108,6 +116,10 @@ def _sample(group: Group, files: Files) -> str:
     return f"Measured on the {count(group.first.n)} images of the test split{task}, {runs}; {mac_rule(files.mac_rule)}."
 
 
+def _last_unused(group: Group) -> bool:
+    return bool(group.first.exits[-1]["share"] == 0)
+
+
 def _accuracy(gain: float) -> str:
     if abs(gain) < 5e-5:
         return "is as accurate"
@@ -123,4 +135,6 @@ def _unfinished(files: Files) -> str:
         return "The search has not finished: front.json is not there yet. Start the same command again, and it goes on."
     if not any(trial["feasible"] for trial in files.front["trials"]):
         return "No trial kept all constraints, so there was nothing to deliver; loosen a constraint or search longer."
-    return "The search has finished; training of the chosen networks has not. Start the same command again, and it goes on."
+    return (
+        "The search has finished; training the chosen networks has not. Start the same command again, and it goes on."
+    )

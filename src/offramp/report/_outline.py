@@ -13,12 +13,11 @@ from offramp.report._labels import block_labels, branch_labels, shape_label
 def outline(architecture: Architecture, costs: NetworkCost | None = None) -> list[dict[str, Any]]:
     """One record per stage: `map` (its output), `blocks`, `macs`, and `exit` with `layers` and `macs`, or None."""
     costs = costs or cost(architecture)
-    return [
-        {
-            "map": shape_label(found.backbone[-1].shape_out),
-            "blocks": block_labels(stage.blocks),
-            "macs": spent.macs,
-            "exit": stage.exit and branch and {"layers": branch_labels(stage.exit, architecture.classes), "macs": branch.macs},
-        }
-        for stage, found, spent, branch in zip(architecture.stages, layers(architecture), costs.stages, costs.branches)
-    ]
+    found = []
+    for stage, own, spent, branch in zip(architecture.stages, layers(architecture), costs.stages, costs.branches):
+        leave = None
+        if stage.exit is not None and branch is not None:
+            leave = {"layers": branch_labels(stage.exit, architecture.classes), "macs": branch.macs}
+        shape = shape_label(own.backbone[-1].shape_out)
+        found.append({"map": shape, "blocks": block_labels(stage.blocks), "macs": spent.macs, "exit": leave})
+    return found

@@ -21,7 +21,7 @@ from offramp.report._labels import KEY
 from offramp.report._samples import sample_sentence, samples
 from offramp.report._tables import cost_table, exit_table, network_table, split_table
 from offramp.report._utilisation import leavers
-from offramp.report._words import mac_rule, measure, metric
+from offramp.report._words import MEASURES, mac_rule, measure, metric
 from offramp.run_folder import RunFolder, write_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SCRIPTS = ("dom.js", "theme.js", "panel.js", "front.js", "curve.js", "tabs.js")
 def write_report(folder: str | Path, task: Task | None = None) -> Path:
     """Write `report.html` into the folder of a run, whole or not at all; gives its path.
 
-    What the run does not have yet is told in a sentence where it would stand. Without `task`, sample images are left out.
+    What the run does not have yet is told in a sentence in its place. Without `task` there are no sample images.
 
     Raises:
         ValueError: `front.json` is damaged; the message names it.
@@ -48,20 +48,29 @@ def render(files: Files, task: Task | None = None) -> str:
     front = front_data(files)
     networks = [_network(group, files, task) for group in files.chosen]
     figures = front is not None or any(network["curve"] for network in networks)
-    return _environment().get_template("page.html.jinja").render(
-        files=files,
-        headline=headline(files),
-        front_sentences=front_sentences(files),
-        failures=failures(files),
-        networks=networks,
-        tables=[network_table(files)] if networks or files.baselines else [],
-        splits=split_table(files) if files.splits else None,
-        notes=[*(files.front["task"].get("notes", []) if files.front else []), *files.left_out],
-        data={"front": front, "start": start(front) if front else None, "curves": [n["curve"] for n in networks]},
-        key=KEY,
-        plotly=_plotly() if figures else "",
-        style=_asset("style.css"),
-        scripts=[_asset(name) for name in _SCRIPTS],
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            files=files,
+            headline=headline(files),
+            front_sentences=front_sentences(files),
+            failures=failures(files),
+            networks=networks,
+            tables=[network_table(files)] if networks or files.baselines else [],
+            splits=split_table(files) if files.splits else None,
+            notes=[*(files.front["task"].get("notes", []) if files.front else []), *files.left_out],
+            data={
+                "front": front,
+                "start": start(front) if front else None,
+                "curves": [n["curve"] for n in networks],
+                "measures": MEASURES,
+            },
+            key=KEY,
+            plotly=_plotly() if figures else "",
+            style=_asset("style.css"),
+            scripts=[_asset(name) for name in _SCRIPTS],
+        )
     )
 
 

@@ -21,10 +21,13 @@ _LARGEST = 96
 
 
 class Sample(NamedTuple):
-    """One image as a data URI, what it is and what the exit said; `confidence` is its largest softmax probability."""
+    """One image as a data URI, its number in the split, what it is and what the exit said.
+
+    `confidence` is the exit's largest softmax probability.
+    """
 
     picture: str
-    index: int
+    number: int
     truth: str
     predicted: str
     confidence: float
@@ -62,7 +65,8 @@ def samples(network: Delivered, task: Task | None) -> list[ExitSamples]:
         good, bad = here[right[here]], here[~right[here]]
         surest = one_per_class(good[np.argsort(-sure[good], kind="stable")], table.labels)[:RIGHT]
         missed = bad[np.argsort(-sure[bad], kind="stable")][:WRONG]
-        found.append(ExitSamples(e, len(here), len(bad), [sample(int(i)) for i in surest], [sample(int(i)) for i in missed]))
+        right_ones, wrong_ones = ([sample(int(i)) for i in chosen] for chosen in (surest, missed))
+        found.append(ExitSamples(e, len(here), len(bad), right_ones, wrong_ones))
     return found
 
 
@@ -73,7 +77,7 @@ def sample_sentence(network: Delivered, task: Task | None) -> str:
     if network.scores is None:
         return "Sample images are left out: there is no test_scores.npz in this network's folder."
     if not _same(network.scores, task):
-        return "Sample images are left out: the data at hand has another test split than the one this network was tested on."
+        return "Sample images are left out: this network was tested on another test split than the data at hand has."
     return ""
 
 

@@ -62,7 +62,8 @@ def network_table(files: Files) -> Table:
     header = ["network", "kind", "seed", "test accuracy", "mean MACs", "last exit alone", "its MACs", "parameters"]
     header += ["weights", "training"]
     n = next((group.first.n for group in (*files.chosen, *files.baselines)), 0)
-    return Table(f"Networks delivered, one row per seed. Test split, n = {count(n)}; {mac_rule(files.mac_rule)}.", header, rows)
+    caption = f"Networks delivered, one row per seed. Test split, n = {count(n)}; {mac_rule(files.mac_rule)}."
+    return Table(caption, header, rows)
 
 
 def cost_table(network: Delivered) -> Table:

@@ -43,7 +43,8 @@ function startCurve(root, curve) {
       mark("Static beside (test)", curve.statics, { symbol: "triangle-up", size: 13, color: colour("static") }),
       { ...mark("chosen", [point.test], ring), hoverinfo: "skip", hovertemplate: null, showlegend: false, marker: ring },
     ].filter((one) => one.x.length);
-    const x = axis("mean MACs per image", { tickformat: "~s" }), y = axis("accuracy", { tickformat: ".0%" });
+    const x = axis("mean MACs per image", { tickformat: "~s" }), y = axis("accuracy", { tickformat: ".4~p" });
+    legend(find("legend"), traces);
     return Plotly.react(plot, traces, layout(x, y), CONFIG);
   }
 

@@ -79,7 +79,7 @@ function startFront(front, first) {
     zoom.hidden = !best;
     zoom.textContent = close ? `Show all ${points.length} points` : "Show the best part";
     const unit = cost.name.endsWith("bytes") || cost.name === "params" ? cost.label : `${cost.label} per image`;
-    const y = axis(`accuracy (trials: ${front.split})`, { tickformat: ".0%", ...(range ? { range } : {}) });
+    const y = axis(`accuracy (trials: ${front.split})`, { tickformat: ".4~p", ...(range ? { range } : {}) });
     const values = points.map(x).filter((value) => value > 0);
     const log = Math.max(...values) > 30 * Math.min(...values);
     const across = axis(unit, log ? { type: "log", ...decades(values) } : { tickformat: "~s" });
@@ -87,6 +87,7 @@ function startFront(front, first) {
     if (log) for (const one of made.shapes.concat(made.annotations)) {
       if (one.xref !== "paper" && one.x !== undefined) one.x = Math.log10(one.x);
     }
+    legend(document.getElementById("front-legend"), traces);
     return Plotly.react(plot, traces, layout(across, y, { ...made, uirevision: cost.name + close }), CONFIG);
   }
 

@@ -1,5 +1,5 @@
 // The panel beside the front: one network, its figures and its stages.
-const MEASURE_WORDS = { max_probability: "max probability", entropy: "negated entropy", margin: "margin" };
+const MEASURE_WORDS = DATA.measures;
 
 function figure(name, value) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, value));

@@ -1,0 +1,198 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from offramp.architecture import Architecture
+from offramp.data import Augment, Split
+from offramp.nn import Supernet
+from offramp.progress import Silent
+from offramp.training import SupernetSettings, TrainSettings, train, train_supernet
+from offramp.training._checkpoint import CheckpointError
+from offramp.training._fit import fit, sgd
+from offramp.training.settings import OptimiserSettings
+
+FAST = {"backbone_epochs": 1, "joint_epochs": 2, "batch": 64}
+
+
+class Stopped(Exception):
+    """The kill."""
+
+
+class StopAt:
+    """A tracker that stops the training once `images` have been reported."""
+
+    def __init__(self, images: int) -> None:
+        self.left, self.advanced = images, []
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        self.advanced.append(count)
+        self.left -= count
+        if self.left <= 0:
+            raise Stopped
+
+
+class Few:
+    """As much of a data set as training needs: nothing but this may be asked for."""
+
+    def __init__(self, data: Any, count: int = 192) -> None:
+        self.train = Split(data.train.images[:count], data.train.labels[:count])
+        self.augment: Augment = data.augment
+        self.mean, self.std = data.mean, data.std
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("stop", [64, 3 * 64 + 1, 7 * 64], ids=["in epoch 1", "in epoch 2", "in epoch 3"])
+def test_a_training_stopped_anywhere_ends_in_the_same_weights(digits, two_exits, tmp_path, stop):
+    data, settings, path = Few(digits), TrainSettings(**FAST), tmp_path / "checkpoint"
+    whole = train(two_exits, data, settings, seed=3, identity="x").state_dict()
+    with pytest.raises(Stopped):
+        train(two_exits, data, settings, seed=3, identity="x", checkpoint=path, track=StopAt(stop))
+    assert path.exists() == (stop > 3 * 64)
+    rest = StopAt(10**9)
+    again = train(two_exits, data, settings, seed=3, identity="x", checkpoint=path, track=rest)
+    assert equal(again.state_dict(), whole)
+    assert sum(rest.advanced) == 3 * 3 * 64
+    assert rest.advanced[0] == stop // 192 * 192
+    # Done already: nothing is left to train.
+    done = StopAt(10**9)
+    assert equal(train(two_exits, data, settings, identity="x", seed=3, checkpoint=path, track=done).state_dict(), whole)
+    assert done.advanced == [3 * 3 * 64]
+
+
+def test_a_supernet_stopped_goes_on_to_the_same_weights(digits, tiny, tmp_path):
+    data, settings, path = Few(digits), SupernetSettings(epochs=2, batch=64), tmp_path / "checkpoint"
+    whole = train_supernet(tiny, data, settings, seed=1, identity="x").state_dict()
+    with pytest.raises(Stopped):
+        train_supernet(tiny, data, settings, seed=1, identity="x", checkpoint=path, track=StopAt(5 * 64))
+    again = train_supernet(tiny, data, settings, seed=1, identity="x", checkpoint=path)
+    assert equal(again.state_dict(), whole)
+    other = train_supernet(tiny, data, settings, seed=2, identity="x")
+    assert not equal(other.state_dict(), whole)
+
+
+def test_a_checkpoint_of_another_training_is_refused(digits, two_exits, tmp_path):
+    path = tmp_path / "checkpoint"
+    train(two_exits, Few(digits), TrainSettings(**FAST), identity="one", checkpoint=path)
+    with pytest.raises(CheckpointError, match="one; now two"):
+        train(two_exits, Few(digits), TrainSettings(**FAST), identity="two", checkpoint=path)
+
+
+def test_the_backbone_comes_first_and_branches_wait(digits, two_exits):
+    """In the first phase only the last exit learns: an earlier branch keeps its weights exactly."""
+    from offramp.nn import build
+
+    before = build(two_exits, 0).state_dict()
+    after = train(two_exits, Few(digits), TrainSettings(backbone_epochs=2, joint_epochs=1, batch=64, lr=1e-12)).state_dict()
+    assert after.keys() == before.keys()
+
+    seen: list[dict[str, Tensor]] = []
+
+    class Watch(Silent):
+        def advance(self, count: int = 1, note: str | None = None) -> None:
+            if note and "epoch 2/3" in note:
+                raise Stopped
+
+    import offramp.training._final as final
+
+    def watched(net, *args, **more):
+        try:
+            return fit(net, *args, **more)
+        finally:
+            seen.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(final, "fit", watched)
+        train(two_exits, Few(digits), TrainSettings(backbone_epochs=2, joint_epochs=1, batch=64), track=Watch())
+    (found,) = seen
+    branch = [name for name, _ in found.items() if name.startswith("stages.0.exit") and name.endswith("weight")]
+    assert branch
+    assert all(torch.equal(found[name], before[name]) for name in branch)
+    assert not torch.equal(found["stages.1.exit.classifier.weight"], before["stages.1.exit.classifier.weight"])
+    assert not torch.equal(found["stages.0.blocks.0.conv.conv.weight"], before["stages.0.blocks.0.conv.conv.weight"])
+
+
+def test_a_batch_larger_than_the_split_is_told(digits, two_exits):
+    with pytest.raises(ValueError, match="batch is 500, but the train split has only 192 images"):
+        train(two_exits, Few(digits), TrainSettings(batch=500))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(digits, two_exits, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"after epoch 1; lr = 1e\+20 is too high"):
+        train(two_exits, Few(digits), TrainSettings(**FAST | {"lr": 1e20}), checkpoint=tmp_path / "checkpoint")
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.15, 1 / 9, 0.9])
+def test_any_warm_up_of_a_short_training_works(digits, two_exits, warmup):
+    train(two_exits, Few(digits), TrainSettings(**FAST, warmup=warmup))
+
+
+def test_the_rate_rises_and_falls_and_weights_alone_decay(digits):
+    settings = OptimiserSettings(batch=64, lr=0.5, warmup=0.4, weight_decay=0.125)
+    module = torch.nn.Linear(64, 10)
+    optimiser = sgd(list(module.parameters()), settings)
+    assert [(len(g["params"]), g["params"][0].ndim, g["weight_decay"]) for g in optimiser.param_groups] == [
+        (1, 2, 0.125), (1, 1, 0.0)
+    ]  # fmt: skip
+    rates: list[float] = []
+
+    def loss_of(epoch: int, step: int):
+        assert step == len(rates)
+        assert epoch == step // 3
+
+        def loss(images: Tensor, labels: Tensor) -> Tensor:
+            assert images.dtype == torch.float32
+            rates.append(0.0)
+            return torch.nn.functional.cross_entropy(module(images.flatten(1) / 255), labels)
+
+        return loss
+
+    losses = fit(module, loss_of, Few(digits), settings, 4, seed=0, identity="", track=Silent())
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+    assert len(rates) == 12
+
+
+def test_gradients_are_clipped(digits):
+    module = torch.nn.Linear(64, 10, bias=False)
+    settings = OptimiserSettings(batch=64, lr=1.0, warmup=0.0, momentum=0.0, weight_decay=0.0, clip=1e-3)
+    before = module.weight.detach().clone()
+
+    def loss_of(epoch: int, step: int):
+        return lambda images, labels: 1e4 * torch.nn.functional.cross_entropy(module(images.flatten(1)), labels)
+
+    fit(module, loss_of, Few(digits, 64), settings, 1, seed=0, identity="", track=Silent())
+    moved = (module.weight - before).norm()
+    assert 0 < moved <= 1.001e-3
+
+
+def test_each_epoch_is_shuffled_anew_and_by_the_seed(digits):
+    def seen(seed: int) -> list[tuple[int, ...]]:
+        module, found = torch.nn.Linear(1, 1), []
+
+        def loss_of(epoch: int, step: int):
+            def loss(images: Tensor, labels: Tensor) -> Tensor:
+                found.append(tuple(labels.tolist()))
+                return module(torch.ones(1, 1)).sum()
+
+            return loss
+
+        fit(module, loss_of, Few(digits, 64), OptimiserSettings(batch=64), 3, seed=seed, identity="", track=Silent())
+        return found
+
+    assert seen(0) == seen(0)
+    assert len(set(seen(0) + seen(1))) == 6
+
+
+def test_starting_from_the_supernet_is_starting_from_its_slice(digits, tiny):
+    supernet = Supernet(tiny, seed=4)
+    architecture: Architecture = tiny.sample(5)
+    net = train(architecture, Few(digits), TrainSettings(**FAST | {"lr": 1e-12}), supernet=supernet)
+    for (name, parameter), start in zip(net.named_parameters(), supernet.slice(architecture).parameters()):
+        torch.testing.assert_close(parameter, start, msg=name)
+    assert net.mean.flatten().tolist() == pytest.approx(digits.mean)
