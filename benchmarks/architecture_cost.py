@@ -1,6 +1,6 @@
 """How long the cost of one architecture takes to compute: `python benchmarks/architecture_cost.py`.
 
-Prints, per space and input, milliseconds per architecture: the median and the slowest of some, each the best of a few repeats.
+Prints milliseconds per architecture for every space and input: median and slowest of some, each the best of 5.
 """
 
 from __future__ import annotations

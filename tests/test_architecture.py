@@ -107,7 +107,12 @@ def test_lists_become_tuples_so_that_nothing_can_be_changed():
     assert built == one
     assert isinstance(built.stages, tuple)
     assert isinstance(built.input, tuple)
-    for thing, name in [(one, "classes"), (one.stages[0], "exit"), (one.stages[0].blocks[0], "out"), (one.precision, "x")]:
+    for thing, name in [
+        (one, "classes"),
+        (one.stages[0], "exit"),
+        (one.stages[0].blocks[0], "out"),
+        (one.precision, "x"),
+    ]:
         with pytest.raises(ValidationError):
             setattr(thing, name, 3)
 

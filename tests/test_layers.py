@@ -39,6 +39,17 @@ def test_a_bottleneck_with_residual_and_squeeze_by_hand():
         "project": 12 * 6 * 45,
         "add": 0,
     }
+    wide, kept = 12 * 45, 6 * 45
+    assert {name: layer.held for name, layer in found.items()} == {
+        "expand": 0,
+        "depthwise": kept,
+        "squeeze.pool": kept,
+        "squeeze.reduce": kept + wide,
+        "squeeze.expand": kept + wide,
+        "squeeze.scale": kept + 12,
+        "project": kept,
+        "add": kept,
+    }
     assert found["project"].act is None
     assert found["squeeze.reduce"].params == 36 + 3
     assert found["squeeze.expand"].params == 36 + 12

@@ -19,7 +19,9 @@ def by_hand() -> Architecture:
     stages = (
         Stage(
             blocks=(Conv(out=6, kernel=5, stride=2), residual),
-            exit=Branch(blocks=(residual, Separable(out=9, kernel=5, stride=3), residual.model_copy(update={"out": 9}))),
+            exit=Branch(
+                blocks=(residual, Separable(out=9, kernel=5, stride=3), residual.model_copy(update={"out": 9}))
+            ),
         ),
         Stage(blocks=(Separable(out=10, kernel=7, stride=2),)),
         Stage(
@@ -33,7 +35,7 @@ def by_hand() -> Architecture:
 
 
 def known_fault(architecture: Architecture) -> bool:
-    """`nn.blocks.Head` lays the branch's strides on a second time when it asks for the pooled grid: see test_blocks.py."""
+    """`nn.blocks.Head` lays a branch's strides on twice when it asks for the pooled grid (see test_blocks.py)."""
     shape = Shape(*architecture.input)
     for stage in architecture.stages:
         shape = stage_layers(stage, shape)[-1].shape_out

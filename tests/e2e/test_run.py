@@ -30,13 +30,13 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def offramp(*arguments):
     command = [sys.executable, "-m", "offramp", *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    done = subprocess.run([*COMMAND, str(folder)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*COMMAND, str(folder)], env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -156,7 +156,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(finish
             [*COMMAND, str(folder)], env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
         )
         before = genotypes(folder)
-        deadline = time.monotonic() + rng.uniform(2.5, 6.5)
+        deadline = time.monotonic() + rng.uniform(0.5, 4.0)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if process.poll() is None:
@@ -168,9 +168,9 @@ def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(finish
         assert len(set(after)) == len(after)  # nor done twice
         if kills == 20 or process.returncode == 0:
             break
-    done = subprocess.run([*COMMAND, str(folder)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*COMMAND, str(folder)], env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert kills >= 5
+    assert kills >= 10
     assert genotypes(folder) == genotypes(finished)
     for name in ("small", "best"):
         found, expected = (json.loads((f / "chosen" / name / "metrics.json").read_text()) for f in (folder, finished))

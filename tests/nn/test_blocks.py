@@ -45,7 +45,9 @@ def test_a_head_is_as_large_as_its_layers_say(blocks, size, grid):
     assert head(branch, Shape(3, size, size)).classifier.in_features == classifier.shape_in.elements
 
 
-@pytest.mark.xfail(strict=True, reason="Head.__init__ hands branch_layers the map behind the blocks, not the one before them")
+@pytest.mark.xfail(
+    strict=True, reason="Head.__init__ hands branch_layers the map behind the blocks, not the one before them"
+)
 @pytest.mark.parametrize("blocks, size, grid", [(2, 16, 2), (3, 32, 2), (1, 5, 3)])
 def test_a_head_of_strided_blocks_is_as_large_as_its_layers_say(blocks, size, grid):
     """When this passes, drop `known_fault` of tests/cost/random_networks.py as well, and move the cases up."""
@@ -80,7 +82,9 @@ def test_initial_weights_are_he_s_by_fan_out():
     net = EarlyExitNet(Architecture(input=(3, 8, 8), classes=100, stages=stages))
     init_weights(net, torch.Generator().manual_seed(0))
     found = {
-        name: p.std().item() for name, p in net.named_parameters() if name.endswith(("conv.weight", "classifier.weight"))
+        name: p.std().item()
+        for name, p in net.named_parameters()
+        if name.endswith(("conv.weight", "classifier.weight"))
     }
     assert found == {
         "stages.0.blocks.0.conv.conv.weight": pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.1),

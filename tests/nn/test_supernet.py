@@ -137,6 +137,23 @@ def test_two_threads_at_once_do_as_one_after_the_other(found, supernet):
                         torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-3)
 
 
+def test_a_thread_that_scores_does_not_cut_off_the_gradients_of_one_that_trains(found, supernet):
+    """Views of shared weights that are made without gradients lead to none: they must not replace another thread's."""
+    x, architecture = images(4, SHAPE), found.sample(0)
+    parameters = list(supernet.parameters())
+    expected = torch.autograd.grad(supernet(x, architecture).square().sum(), parameters, allow_unused=True)
+    mine = supernet._bound(architecture)
+
+    def score_elsewhere() -> None:
+        with torch.inference_mode():
+            supernet(x, architecture)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(score_elsewhere).result()
+    gradients = torch.autograd.grad(mine(x).square().sum(), parameters, allow_unused=True)
+    assert [gradient is None for gradient in gradients] == [wanted is None for wanted in expected]
+
+
 def test_state_comes_back(found, supernet):
     other = Supernet(found, seed=5)
     x, architecture = images(4, SHAPE), found.sample(1)

@@ -90,6 +90,15 @@ def test_smallest_and_largest_bound_macs(found):
 
 
 @every_space
+def test_no_map_is_halved_below_four(found):
+    smallest = min(4, *found.input[1:])
+    for architecture in [found.smallest(), *(found.sample(seed) for seed in range(20))]:
+        maps = [layer.shape_out for stage in layers(architecture) for layer in stage.backbone]
+        maps += [layer.shape_in for stage in layers(architecture) for layer in stage.branch if layer.op == "pool"]
+        assert min(min(size) for _, *size in maps if size != [1, 1]) >= smallest  # [1, 1]: inside squeeze-excite
+
+
+@every_space
 def test_the_cover_holds_the_shape_of_every_parameter(found):
     def shapes(architecture):
         net = EarlyExitNet(architecture)

@@ -41,7 +41,13 @@ OPTIONS = [
     TWO,
     TWO | {"kernels": (3, 5), "branch_depths": (0,), "stem_strides": (1,)},
     TWO | {"expansions": (2, 3), "squeeze_excite": (False, True), "branch_depths": (2,), "widths": ((8,), (8,))},
-    TWO | {"poolings": ("avg1", "max1", "avg2"), "branch_depths": (1,), "branch_operators": ("conv",), "depths": ((2,), (1,))},
+    TWO
+    | {
+        "poolings": ("avg1", "max1", "avg2"),
+        "branch_depths": (1,),
+        "branch_operators": ("conv",),
+        "depths": ((2,), (1,)),
+    },
     THREE,
     THREE | {"max_exits": 1},
     THREE | {"max_exits": 2},
@@ -148,7 +154,7 @@ def test_more_stages_thresholds_and_exits_are_told_too():
     mine = FOUND.smallest()
     longer = mine.model_dump(mode="json")
     longer["stages"].append(EXTRA_STAGE)
-    with pytest.raises(ValueError, match="architecture.stages has 6 entries; the nearest here has 5"):
+    with pytest.raises(ValueError, match=r"architecture\.stages has 6 entries; the nearest here has 5"):
         FOUND.encode(Candidate(Architecture.model_validate(longer)))
     with pytest.raises(ValueError, match=r"thresholds is \(0.5,\); here it is None"):
         FOUND.encode(Candidate(mine, (0.5,)))

@@ -22,7 +22,9 @@ def test_what_was_saved_comes_back(tmp_path):
 
 def test_another_training_s_checkpoint_is_refused_and_kept(tmp_path):
     save(tmp_path / "checkpoint", STATE, "mine")
-    with pytest.raises(CheckpointError, match=r"checkpoint was written for other settings or data \(mine; now yours\).*--out"):
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint was written for other settings or data \(mine; now yours\).*--out"
+    ):
         load(tmp_path / "checkpoint", "yours")
     assert load(tmp_path / "checkpoint", "mine") is not None
 

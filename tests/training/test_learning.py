@@ -105,7 +105,11 @@ def test_the_statistics_of_a_training_are_of_all_classes(digits, two_exits, monk
 
     order = digits.train.labels.argsort(stable=True)
     by_class = SearchData(
-        digits.name, digits.classes, Split(digits.train.images[order], digits.train.labels[order]), digits.select, digits.augment
+        digits.name,
+        digits.classes,
+        Split(digits.train.images[order], digits.train.labels[order]),
+        digits.select,
+        digits.augment,
     )
     seen = []
     monkeypatch.setattr(final, "_STATISTICS_IMAGES", 200)
@@ -113,7 +117,9 @@ def test_the_statistics_of_a_training_are_of_all_classes(digits, two_exits, monk
     train(two_exits, by_class, TrainSettings(backbone_epochs=0, joint_epochs=1, batch=256))
     (images,) = seen
     assert images.shape == (200, 1, 8, 8)
-    label_of = {image.numpy().tobytes(): int(label) for image, label in zip(by_class.train.images, by_class.train.labels)}
+    label_of = {
+        image.numpy().tobytes(): int(label) for image, label in zip(by_class.train.images, by_class.train.labels)
+    }
     labels = [label_of[image.numpy().tobytes()] for image in images]
     assert len(set(labels[:60])) == len(set(labels)) == 10
 
