@@ -1,3 +1,5 @@
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def table():
 
 
 class Tasks:
-    splits = {"test": range(300)}
+    splits = MappingProxyType({"test": range(300)})
     notes, classes = (), ("a", "b", "c", "d")
 
 

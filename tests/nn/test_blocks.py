@@ -38,19 +38,8 @@ def test_a_head_pools_each_channel_to_a_grid_that_covers_the_map(pool, grid, siz
 
 
 # Strides of a branch, map it reads, grid: all pooled grids must be those of the layer list.
-@pytest.mark.parametrize("blocks, size, grid", [(1, 8, 2), (2, 16, 1), (0, 4, 2)])
+@pytest.mark.parametrize("blocks, size, grid", [(1, 8, 2), (2, 16, 1), (0, 4, 2), (2, 16, 2), (3, 32, 2), (1, 5, 3)])
 def test_a_head_is_as_large_as_its_layers_say(blocks, size, grid):
-    branch = Branch(blocks=(Separable(out=4, stride=2),) * blocks, grid=grid)
-    *_, classifier = branch_layers(branch, Shape(3, size, size), 4)
-    assert head(branch, Shape(3, size, size)).classifier.in_features == classifier.shape_in.elements
-
-
-@pytest.mark.xfail(
-    strict=True, reason="Head.__init__ hands branch_layers the map behind the blocks, not the one before them"
-)
-@pytest.mark.parametrize("blocks, size, grid", [(2, 16, 2), (3, 32, 2), (1, 5, 3)])
-def test_a_head_of_strided_blocks_is_as_large_as_its_layers_say(blocks, size, grid):
-    """When this passes, drop `known_fault` of tests/cost/random_networks.py as well, and move the cases up."""
     branch = Branch(blocks=(Separable(out=4, stride=2),) * blocks, grid=grid)
     *_, classifier = branch_layers(branch, Shape(3, size, size), 4)
     assert head(branch, Shape(3, size, size)).classifier.in_features == classifier.shape_in.elements

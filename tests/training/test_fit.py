@@ -128,7 +128,7 @@ def test_weights_decay_and_biases_do_not():
 
 
 def test_the_rate_rises_and_falls_over_all_steps(digits, monkeypatch):
-    settings = OptimiserSettings(batch=64, lr=0.5, warmup=0.5)
+    settings = OptimiserSettings(batch=32, lr=0.5, warmup=0.5)  # one worker: one call of the loss a step
     module, optimisers, rates = torch.nn.Linear(64, 10), [], []
     monkeypatch.setattr(_fit, "sgd", lambda *args: optimisers.append(sgd(*args)) or optimisers[0])
 
@@ -142,7 +142,7 @@ def test_the_rate_rises_and_falls_over_all_steps(digits, monkeypatch):
 
         return loss
 
-    losses = fit(module, loss_of, Few(digits), settings, 4, seed=0, identity="", track=Silent())
+    losses = fit(module, loss_of, Few(digits, 96), settings, 4, seed=0, identity="", track=Silent())
     assert len(losses) == 4
     assert losses[-1] < losses[0]
     assert len(rates) == 12
@@ -176,7 +176,7 @@ def test_each_epoch_is_shuffled_anew_and_by_the_seed(digits):
 
             return loss
 
-        fit(module, loss_of, Few(digits, 64), OptimiserSettings(batch=64), 3, seed=seed, identity="", track=Silent())
+        fit(module, loss_of, Few(digits, 32), OptimiserSettings(batch=32), 3, seed=seed, identity="", track=Silent())
         return found
 
     assert seen(0) == seen(0)

@@ -81,9 +81,9 @@ def test_the_last_exit_learns_from_the_labels_alone(logits):
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0])
-def test_one_exit_is_plain_cross_entropy(logits, weight):
+def test_one_exit_is_weighted_cross_entropy(logits, weight):
     expected = F.cross_entropy(logits[:, 0], LABELS)
-    torch.testing.assert_close(self_distillation(logits[:, :1], LABELS, 0.5, 2.0, weight), expected)
+    torch.testing.assert_close(self_distillation(logits[:, :1], LABELS, 0.5, 2.0, weight), weight * expected)
 
 
 def test_no_exits_have_no_losses(logits, teacher):

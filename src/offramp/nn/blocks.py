@@ -90,8 +90,8 @@ class Head(nn.Module):
 
     def __init__(self, branch: Branch, shape: Shape, classes: int) -> None:
         super().__init__()
-        self.blocks, shape = block_modules(branch.blocks, shape)
         pool, classifier = branch_layers(branch, shape, classes)[-2:]
+        self.blocks, shape = block_modules(branch.blocks, shape)
         self.pool, self.grid = branch.pool, pool.shape_out[1:]
         self.window = [size - (grid - 1) * (size // grid) for size, grid in zip(shape[1:], self.grid)]
         self.step = [size // grid for size, grid in zip(shape[1:], self.grid)]

@@ -31,7 +31,7 @@ class StageModule(nn.Module):
 
 
 class EarlyExitNet(nn.Module):
-    """The network of an `Architecture`.
+    """The network of an `Architecture`; its weights are unset, `build` gives them values.
 
     Images are float tensors (B, C, H, W) in 0..255; the buffers `mean` and `std` (C, 1, 1) normalise them inside.
     """
@@ -90,7 +90,10 @@ class EarlyExitNet(nn.Module):
 
         Raises:
             ValueError: the policy's number of thresholds is not the number of exits less one.
+            RuntimeError: the network is in training mode.
         """
+        if self.training:
+            raise RuntimeError("the network is in training mode, where batch norm mixes the samples; call eval() first")
         exits = len(self.architecture.exits)
         if len(policy.thresholds) != exits - 1:
             raise ValueError(

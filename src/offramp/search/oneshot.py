@@ -6,6 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from offramp.architecture import Architecture
 from offramp.cost import NetworkCost, cost
 from offramp.data import SearchData, Split
@@ -19,8 +22,8 @@ from offramp.training import reestimate, score
 class OneShot:
     """Evaluates candidates as slices of `supernet`; holds the train and select splits only.
 
-    `images` of the select split are scored, the first of a fixed order; `statistics_images` of the train split give the
-    batch-norm statistics. Thresholds are tuned for `goal` under `mac_rule`.
+    `images` of the select split are scored, and `statistics_images` of the train split give the batch-norm
+    statistics: the same ones for every candidate. Thresholds are tuned for `goal` under `mac_rule`.
     """
 
     def __init__(
@@ -35,8 +38,10 @@ class OneShot:
         statistics_images: int = 2000,
     ) -> None:
         self._supernet, self._goal, self._measures, self._rule = supernet, goal, tuple(measures), mac_rule
-        self._statistics = data.train.images[:statistics_images]
-        self._select = Split(data.select.images[:images], data.select.labels[:images])
+        # Drawn, not the first ones: a folder's images come class by class.
+        self._statistics = data.train.images[_draw(len(data.train), statistics_images)]
+        chosen = _draw(len(data.select), images or len(data.select))
+        self._select = Split(data.select.images[chosen], data.select.labels[chosen])
 
     def __call__(self, candidate: Candidate) -> Evaluation:
         """Accuracy and mean MACs at the goal's operating point, the architecture's own costs, and the policy."""
@@ -53,6 +58,10 @@ class OneShot:
         net = self._supernet.slice(architecture)
         reestimate(net, self._statistics)
         return score(net, self._select)
+
+
+def _draw(available: int, count: int) -> Tensor:
+    return torch.randperm(available, generator=torch.Generator().manual_seed(0))[:count]
 
 
 def metrics(tuned: Tuned, costs: NetworkCost) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -75,7 +76,10 @@ def fit(
     track.advance(len(losses) * per_epoch * settings.batch)
     with Workers(settings.batch, device) as workers:
         for epoch in range(len(losses), epochs):
-            generator, total = torch.Generator().manual_seed(hash((seed, epoch, 7)) % 2**62), 0.0
+            generator, total = (
+                torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])),
+                0.0,
+            )
             stream = batches(
                 data.train, settings.batch, shuffle_generator=generator, augment=data.augment, drop_last=True
             )

@@ -34,7 +34,5 @@ def self_distillation(
 ) -> Tensor:
     """Weighted sum over exits; every exit but the last imitates the last one: (B, E, K), (B,) -> ()."""
     final = cross_entropy(logits[:, -1:], labels)
-    if logits.shape[1] == 1:
-        return final.sum()
     early = mixed(logits[:, :-1], labels, logits[:, -1], share, temperature)
     return early.sum() + final_weight * final.sum()
