@@ -143,25 +143,29 @@ def cost(
 @app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="DIR/chosen/NAME of a run.", exists=True, file_okay=False)],
-    data: Annotated[
-        Path, typer.Option(help="A folder of class folders, or an .npz, with images and labels.", exists=True)
-    ],
+    data: Annotated[str, typer.Option(help="A split of the run, a folder of class folders, or an .npz.")] = "test",
     as_json: Json = False,
 ) -> None:
-    """Show accuracy, utilisation and mean cost of a delivered network on any labelled images."""
+    """Show accuracy, utilisation and mean cost of a delivered network on a split or on other labelled images."""
     from offramp.cost import cost as cost_of
     from offramp.data import read_split
     from offramp.deliver import load
+    from offramp.pipeline import Run
     from offramp.policy import operate
     from offramp.training import score
 
     net, policy = load(folder)
     metrics = json.loads((folder / "metrics.json").read_text())
-    split = read_split(data, metrics["classes"], net.architecture.input)
+    if data in metrics["splits"]:
+        split = Run.stored(folder.parents[1]).task.splits[data]
+    elif Path(data).exists():
+        split = read_split(Path(data), metrics["classes"], net.architecture.input)
+    else:
+        raise FileNotFoundError(f"--data is {data!r}; it must be a split ({', '.join(metrics['splits'])}) or a path")
     table = score(net, split)
     found = operate(policy, table, cost_of(net.architecture).leaving("macs", metrics["mac_rule"]))
     record = {
-        "data": str(data), "n": len(split), "accuracy": found.accuracy, "mean_macs": found.mean_cost,
+        "data": data, "n": len(split), "accuracy": found.accuracy, "mean_macs": found.mean_cost,
         "mac_rule": metrics["mac_rule"], "utilisation": list(found.utilisation),
         "exit_accuracy": [float(a) for a in table.exit_accuracy], "accuracy_of_leavers": list(found.exit_accuracy),
     }  # fmt: skip

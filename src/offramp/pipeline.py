@@ -62,6 +62,11 @@ class Run:
         made._claim()
         return made
 
+    @classmethod
+    def stored(cls, out: str | Path) -> Run:
+        """The run that the folder `out` holds."""
+        return cls(Recipe.load(RunFolder(out).recipe), out)
+
     def carry_out(self) -> None:
         """All steps, in order."""
         self.folder.log("start", steps=["supernet", "search", "baseline", "deliver", "report"])

@@ -103,6 +103,18 @@ def test_evaluate_reads_an_npz(finished, tmp_path):
     assert found["mean_macs"] == metrics["mean_macs"]
 
 
+def test_evaluate_knows_the_run_s_own_splits(finished):
+    folder = finished / "chosen" / "small"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    test = json.loads(offramp("evaluate", folder, "--json").stdout)
+    select = json.loads(offramp("evaluate", folder, "--data", "select", "--json").stdout)
+    assert test["accuracy"] == metrics["test_accuracy"]
+    assert select["accuracy"] == metrics["select"]["accuracy"]
+    refused = offramp("evaluate", folder, "--data", "nowhere")
+    assert refused.returncode == 1
+    assert "train, select, calibrate, test" in refused.stderr
+
+
 def test_predict_reads_image_files(finished, tmp_path):
     test = data.task("digits").test
     paths = [tmp_path / f"{i}.png" for i in range(20)]
