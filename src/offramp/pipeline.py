@@ -165,7 +165,7 @@ class Run:
         """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed."""
         wanted, trials = self.recipe.deliver, self.study.trials
         chosen = [(budget.name, self._choose(budget).candidate.architecture) for budget in wanted.budgets]
-        chosen += [(f"static-{macs / 1e6:.2f}M", best_static(trials, macs)) for macs in wanted.static_macs]
+        chosen += [(f"static-{_short(macs)}", best_static(trials, macs)) for macs in wanted.static_macs]
         for i, seed in enumerate(wanted.seeds):
             for name, architecture in chosen:
                 first = i == 0
@@ -259,6 +259,10 @@ def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
     if not found:
         raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
     return max(found, key=lambda item: item[:2])[2]
+
+
+def _short(macs: float) -> str:
+    return f"{macs / 1e6:.4g}M" if macs >= 1e6 else f"{macs / 1e3:.4g}k"
 
 
 def _records(study: Study) -> list[dict[str, Any]]:

@@ -48,7 +48,7 @@ def test_the_folder_holds_what_is_promised(finished):
         assert (finished / "chosen" / "small" / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("name", ["small", "best", "static-0.06M"])
+@pytest.mark.parametrize("name", ["small", "best", "static-60k"])
 def test_metrics_follow_from_the_files_beside_them(finished, name):
     folder = finished / "chosen" / name
     metrics = json.loads((folder / "metrics.json").read_text())
