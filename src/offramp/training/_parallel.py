@@ -1,7 +1,7 @@
 """Gradients on several cores: each thread takes a share of the batch.
 
 Small networks on a CPU are bound by memory and by the start of each operator, so two threads that each work on half a
-batch with one core do about 1.7 times the work of two cores inside every operator (`benchmarks/training_speed.py`).
+batch with one core do about 1.5 times the work of two cores inside every operator (`benchmarks/training_speed.py`).
 """
 
 from __future__ import annotations
