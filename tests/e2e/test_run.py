@@ -161,7 +161,7 @@ def genotypes(folder):
     return found
 
 
-def test_a_run_killed_at_twenty_random_moments_ends_as_if_it_had_not_been(finished, tmp_path):
+def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(finished, tmp_path):
     folder, rng, kills = tmp_path / "killed", random.Random(5), 0
     for _ in range(40):
         process = subprocess.Popen(

@@ -62,7 +62,7 @@ class Workers:
 
 @cache
 def keep_freed_memory() -> None:
-    """Ask glibc to keep freed blocks: returning each activation to the system costs 40 % of a training step."""
+    """Ask glibc to keep freed blocks: otherwise every activation is returned to the system and faulted in again."""
     if platform.system() != "Linux" or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
