@@ -30,15 +30,17 @@ def deliver(
     supernet: Supernet | None,
     seed: int,
     export: bool,
+    mean_macs: float | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with a trained, tuned, tested (and exported) network; gives its metrics.
 
-    Thresholds are set on the select split; an exit at which nobody leaves is dropped, with its cost, before the test;
-    the test split is read once. Continues from the folder's checkpoint after a kill.
+    Thresholds are set on the select split, for `mean_macs` where given, else for the recipe's goal. An exit at which
+    nobody leaves is dropped, with its cost, before the test; the test split is read once. Continues from the folder's
+    checkpoint after a kill.
     """
     started = time.monotonic()
     net = _trained(architecture, folder, recipe, task, supernet, seed)
-    net, policy, select = _tuned(net, recipe, task.select)
+    net, policy, select = _tuned(net, goal_of(recipe, mean_macs), recipe, task.select)
     costs = cost(net.architecture)
     leaving = costs.leaving("macs", recipe.policy.mac_rule)
     test = score(net, task.test)
@@ -154,12 +156,12 @@ def _trained(
         )  # fmt: skip
 
 
-def _tuned(net: EarlyExitNet, recipe: Recipe, select: Split) -> tuple[EarlyExitNet, Policy, ScoreTable]:
+def _tuned(net: EarlyExitNet, goal: Goal, recipe: Recipe, select: Split) -> tuple[EarlyExitNet, Policy, ScoreTable]:
     """Tune on `select`; while nobody leaves at some exit, drop it (and what lies behind the last) and tune again."""
     table = score(net, select)
     while True:
         leaving = cost(net.architecture).leaving("macs", recipe.policy.mac_rule)
-        tuned = tune(table, leaving, goal_of(recipe), measures=recipe.policy.measures)
+        tuned = tune(table, leaving, goal, measures=recipe.policy.measures)
         shares = tuned.operation.utilisation
         used = [e for e, share in enumerate(shares) if share > 0]
         if len(used) == len(shares):

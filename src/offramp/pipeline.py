@@ -164,12 +164,12 @@ class Run:
     def deliver(self) -> None:
         """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed."""
         wanted, trials = self.recipe.deliver, self.study.trials
-        chosen = [(budget.name, self._choose(budget).candidate.architecture) for budget in wanted.budgets]
-        chosen += [(f"static-{_short(macs)}", best_static(trials, macs)) for macs in wanted.static_macs]
+        chosen = [(b.name, self._choose(b).candidate.architecture, b.mean_macs) for b in wanted.budgets]
+        chosen += [(f"static-{_short(macs)}", best_static(trials, macs), macs) for macs in wanted.static_macs]
         for i, seed in enumerate(wanted.seeds):
-            for name, architecture in chosen:
+            for name, architecture, macs in chosen:
                 first = i == 0
-                self._deliver(architecture, name if first else f"{name}-seed{seed}", seed, export=first)
+                self._deliver(architecture, name if first else f"{name}-seed{seed}", seed, first, macs)
 
     def report(self) -> None:
         """Write `report.html`."""
@@ -227,12 +227,15 @@ class Run:
             return best_tradeoff(problem, trials)
         return best_within(problem, trials, f"mean_macs <= {budget.mean_macs!r}")
 
-    def _deliver(self, architecture: Architecture, name: str, seed: int, export: bool) -> None:
+    def _deliver(self, architecture: Architecture, name: str, seed: int, export: bool, macs: float | None) -> None:
         folder = self.folder.chosen(name)
         if (folder / "metrics.json").exists():
             return
         supernet = self.supernet if self.recipe.train.inherit else None
-        metrics = deliver(architecture, folder, self.recipe, self.task, supernet=supernet, seed=seed, export=export)
+        metrics = deliver(
+            architecture, folder, self.recipe, self.task,
+            supernet=supernet, seed=seed, export=export, mean_macs=macs,
+        )  # fmt: skip
         found = {key: metrics[key] for key in ("test_accuracy", "mean_macs", "mac_rule", "train_seconds", "seed")}
         self.folder.log("delivered", name=name, **found)
 

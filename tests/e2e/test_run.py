@@ -63,6 +63,11 @@ def test_metrics_follow_from_the_files_beside_them(finished, name):
     assert metrics["test_accuracy"] > 0.5  # chance is 0.1
 
 
+def test_a_budget_of_its_own_sets_the_thresholds(finished):
+    metrics = json.loads((finished / "chosen" / "small" / "metrics.json").read_text())
+    assert metrics["select"]["mean_macs"] <= 4e4
+
+
 def test_no_delivered_early_exit_is_idle_on_select(finished):
     for folder in (finished / "chosen").iterdir():
         curve = json.loads((folder / "curve.json").read_text())
