@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -25,14 +25,24 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _optional(default: object) -> Any:
+    """A field that stays out of the JSON at its default, so that architectures written before it keep their key."""
+    return Field(default, exclude_if=lambda value: value == default)
+
+
 class Conv(_Frozen):
-    """Convolution (odd square kernel, padded by half of it), batch norm, activation."""
+    """Convolution (odd square kernel), batch norm, activation.
+
+    `pad`: by half the kernel on every side, else not at all. `norm`: batch norm, else a bias.
+    """
 
     kind: Literal["conv"] = "conv"
     out: PositiveInt
     kernel: Kernel = 3
     stride: PositiveInt = 1
-    act: Activation = "relu"
+    act: Activation | None = "relu"
+    pad: bool = _optional(True)
+    norm: bool = _optional(True)
 
 
 class Separable(_Frozen):
@@ -48,27 +58,70 @@ class Separable(_Frozen):
 class Bottleneck(_Frozen):
     """Inverted bottleneck (MobileNetV2/V3): pointwise to `hidden`, depthwise, squeeze-excite, pointwise to `out`.
 
-    Input and output are added where their shapes agree. `squeeze` is the width of the squeeze-excite layer, 0 for none.
+    Input and output are added where their shapes agree. `hidden` is 0 where there is no first pointwise layer and the
+    depthwise one reads the input. `squeeze` is the width of the squeeze-excite layer, 0 for none.
     """
 
     kind: Literal["bottleneck"] = "bottleneck"
     out: PositiveInt
-    hidden: PositiveInt
+    hidden: Annotated[int, Field(ge=0)]
     kernel: Kernel = 3
     stride: PositiveInt = 1
     squeeze: Annotated[int, Field(ge=0)] = 0
     act: Activation = "relu"
 
 
-Block = Annotated[Conv | Separable | Bottleneck, Field(discriminator="kind")]
+class Pool(_Frozen):
+    """The largest value (`max`) or the mean (`avg`) of every `kernel` x `kernel` window; windows do not overlap."""
+
+    kind: Literal["pool"] = "pool"
+    kernel: Annotated[int, Field(ge=2)] = 2
+    how: Literal["max", "avg"] = "max"
+
+
+class Resize(_Frozen):
+    """The map resized to `size` x `size`, bicubically."""
+
+    kind: Literal["resize"] = "resize"
+    size: PositiveInt
+
+
+class Activate(_Frozen):
+    """An activation on its own."""
+
+    kind: Literal["activate"] = "activate"
+    act: Activation = "relu"
+
+
+class Dense(_Frozen):
+    """A linear layer and its activation."""
+
+    out: PositiveInt
+    act: Activation | None = "relu"
+    bias: bool = True
+
+
+Block = Annotated[Conv | Separable | Bottleneck | Pool | Resize | Activate, Field(discriminator="kind")]
 
 
 class Branch(_Frozen):
-    """An exit: `blocks`, pooling of each channel to `grid` x `grid` values, and a linear classifier."""
+    """An exit: `blocks`, pooling of each channel to `grid` x `grid` values, `hidden` layers, a linear classifier.
+
+    `pool` "none" leaves the map as it is; `grid` is 1 then. `gate` adds an output beside the classes: the logit of the
+    probability that this exit is right (NACHOS).
+    """
 
     blocks: tuple[Block, ...] = ()
-    pool: Literal["avg", "max"] = "avg"
+    pool: Literal["avg", "max", "none"] = "avg"
     grid: PositiveInt = 1
+    hidden: tuple[Dense, ...] = _optional(())
+    gate: bool = _optional(False)
+
+    @model_validator(mode="after")
+    def _one_spelling(self) -> Branch:
+        if self.pool == "none" and self.grid != 1:
+            raise ValueError(f"grid is {self.grid}; without pooling it must be 1")
+        return self
 
 
 class Stage(_Frozen):
@@ -107,7 +160,14 @@ class Architecture(_Frozen):
             raise ValueError(
                 f"the last stage (number {len(self.stages) - 1}) has no exit; it needs the final classifier"
             )
+        if self.stages[-1].exit.gate:
+            raise ValueError("the final exit has a gate; samples always leave there, so it must not")
         return self
+
+    @property
+    def gated(self) -> bool:
+        """Whether any exit has a gate beside its classes."""
+        return any(stage.exit is not None and stage.exit.gate for stage in self.stages)
 
     @property
     def exits(self) -> tuple[int, ...]:
@@ -129,6 +189,10 @@ class Architecture(_Frozen):
             raise ValueError(f"exits is {exits}; allowed are one or more of {self.exits}")
         kept = self.stages[: max(exits) + 1]
         stages = tuple(s if i in exits else s.model_copy(update={"exit": None}) for i, s in enumerate(kept))
+        last = stages[-1].exit
+        assert last is not None
+        final = stages[-1].model_copy(update={"exit": last.model_copy(update={"gate": False})})
+        stages = (*stages[:-1], final)
         return self.model_copy(update={"stages": stages})
 
     def to_json(self, indent: int | None = None) -> str:

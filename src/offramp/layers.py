@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from functools import singledispatch
 from typing import Literal, NamedTuple
 
-from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Separable, Stage
+from offramp.architecture import (
+    Activate,
+    Architecture,
+    Bottleneck,
+    Branch,
+    Conv,
+    Pool,
+    Resize,
+    Separable,
+    Stage,
+)
 
-Operator = Literal["conv", "linear", "pool", "add", "scale"]
+Operator = Literal["conv", "linear", "pool", "add", "scale", "resize", "act"]
 
 
 class Shape(NamedTuple):
@@ -37,6 +47,7 @@ class Layer(NamedTuple):
     shape_out: Shape
     kernel: int = 1
     stride: int = 1
+    pad: int = 0
     groups: int = 1
     bias: bool = False
     norm: bool = False
@@ -104,12 +115,18 @@ def stage_layers(stage: Stage, shape: Shape) -> list[Layer]:
 
 
 def branch_layers(branch: Branch, shape: Shape, classes: int) -> list[Layer]:
-    """The layers of an exit branch on a feature map of `shape`: its blocks, pooling, classifier."""
+    """The layers of an exit branch on a feature map of `shape`: its blocks, pooling, hidden layers, classifier."""
     found = list(_chain(branch.blocks, shape, "blocks"))
     last = found[-1].shape_out if found else shape
-    pooled = Shape(last.channels, min(branch.grid, last.height), min(branch.grid, last.width))
-    found.append(Layer("pool", "pool", last, pooled, pool=branch.pool))
-    found.append(Layer("classifier", "linear", pooled, Shape(classes, 1, 1), bias=True))
+    if branch.pool != "none":
+        pooled = Shape(last.channels, min(branch.grid, last.height), min(branch.grid, last.width))
+        found.append(Layer("pool", "pool", last, pooled, pool=branch.pool))
+        last = pooled
+    for i, dense in enumerate(branch.hidden):
+        vector = Shape(dense.out, 1, 1)
+        found.append(Layer(f"hidden.{i}", "linear", last, vector, bias=dense.bias, act=dense.act))
+        last = vector
+    found.append(Layer("classifier", "linear", last, Shape(classes + int(branch.gate), 1, 1), bias=True))
     return found
 
 
@@ -127,11 +144,22 @@ def _with_bits(found: list[Layer], weights: int, activations: int) -> list[Layer
 
 
 def _conv(
-    name: str, shape: Shape, out: int, kernel: int = 1, stride: int = 1, groups: int = 1, **more: object
+    name: str,
+    shape: Shape,
+    out: int,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    padded: bool = True,
+    **more: object,
 ) -> Layer:
-    # Padding by half an odd kernel: the output is the input over the stride, rounded up.
-    result = Shape(out, -(-shape.height // stride), -(-shape.width // stride))
-    return Layer(name, "conv", shape, result, kernel, stride, groups, **more)  # type: ignore[arg-type]
+    pad = kernel // 2 if padded else 0
+    if min(shape.height, shape.width) + 2 * pad < kernel:
+        raise ValueError(
+            f"a convolution of kernel {kernel} without padding does not fit a map of {shape.height} x {shape.width}"
+        )
+    result = Shape(out, (shape.height + 2 * pad - kernel) // stride + 1, (shape.width + 2 * pad - kernel) // stride + 1)
+    return Layer(name, "conv", shape, result, kernel, stride, pad, groups, **more)  # type: ignore[arg-type]
 
 
 @singledispatch
@@ -142,7 +170,30 @@ def block_layers(block: object, shape: Shape) -> list[Layer]:
 
 @block_layers.register
 def _(block: Conv, shape: Shape) -> list[Layer]:
-    return [_conv("conv", shape, block.out, block.kernel, block.stride, norm=True, act=block.act)]
+    return [
+        _conv(
+            "conv", shape, block.out, block.kernel, block.stride,
+            padded=block.pad, norm=block.norm, bias=not block.norm, act=block.act,
+        )
+    ]  # fmt: skip
+
+
+@block_layers.register
+def _(block: Pool, shape: Shape) -> list[Layer]:
+    if min(shape.height, shape.width) < block.kernel:
+        raise ValueError(f"pooling by {block.kernel} does not fit a map of {shape.height} x {shape.width}")
+    result = Shape(shape.channels, shape.height // block.kernel, shape.width // block.kernel)
+    return [Layer("pool", "pool", shape, result, block.kernel, block.kernel, pool=block.how)]
+
+
+@block_layers.register
+def _(block: Resize, shape: Shape) -> list[Layer]:
+    return [Layer("resize", "resize", shape, Shape(shape.channels, block.size, block.size))]
+
+
+@block_layers.register
+def _(block: Activate, shape: Shape) -> list[Layer]:
+    return [Layer("act", "act", shape, shape, act=block.act)]
 
 
 @block_layers.register
@@ -154,15 +205,19 @@ def _(block: Separable, shape: Shape) -> list[Layer]:
 
 @block_layers.register
 def _(block: Bottleneck, shape: Shape) -> list[Layer]:
-    hidden, found = block.hidden, []
+    hidden, found = block.hidden or shape.channels, []
     residual = block.stride == 1 and block.out == shape.channels
     kept = shape.elements if residual else 0
-    found.append(_conv("expand", shape, hidden, norm=True, act=block.act))
-    wide = found[0].shape_out
+    wide = shape
+    if block.hidden:
+        found.append(_conv("expand", shape, hidden, norm=True, act=block.act))
+        wide = found[-1].shape_out
+    # Without the layer before it, the depthwise one reads the residual itself.
+    held = kept if block.hidden else 0
     found.append(
-        _conv("depthwise", wide, hidden, block.kernel, block.stride, hidden, norm=True, act=block.act, held=kept)
+        _conv("depthwise", wide, hidden, block.kernel, block.stride, hidden, norm=True, act=block.act, held=held)
     )
-    wide = found[1].shape_out
+    wide = found[-1].shape_out
     if block.squeeze:
         vector, held = Shape(hidden, 1, 1), kept + wide.elements
         found.append(Layer("squeeze.pool", "pool", wide, vector, pool="avg", held=kept))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from offramp.architecture import Bottleneck, Branch
+from offramp.architecture import Activate, Bottleneck, Branch, Pool, Resize
 from offramp.layers import Layer, Shape, block_layers, branch_layers
 
 _ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid}
@@ -39,7 +39,7 @@ class Unit(nn.Module):
             layer.shape_out.channels,
             layer.kernel,
             layer.stride,
-            padding=layer.kernel // 2,
+            padding=layer.pad,
             groups=layer.groups,
             bias=layer.bias,
         )
@@ -72,7 +72,8 @@ class BottleneckBlock(nn.Module):
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
         by_name = {layer.name: layer for layer in layers}
-        self.expand, self.depthwise = Unit(by_name["expand"]), Unit(by_name["depthwise"])
+        self.expand = Unit(by_name["expand"]) if "expand" in by_name else None
+        self.depthwise = Unit(by_name["depthwise"])
         squeeze = "squeeze.reduce" in by_name
         self.squeeze = SqueezeExcite(by_name["squeeze.reduce"], by_name["squeeze.expand"]) if squeeze else None
         self.project = Unit(by_name["project"])
@@ -80,32 +81,80 @@ class BottleneckBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
-        y = self.depthwise(self.expand(x))
+        y = self.depthwise(x if self.expand is None else self.expand(x))
         y = self.project(y if self.squeeze is None else self.squeeze(y))
         return x + y if self.residual else y
 
 
+class Dense(nn.Module):
+    """Linear layer and activation."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.linear = _Linear(layer.shape_in.elements, layer.shape_out.channels, bias=layer.bias)
+        self.act = _ACTIVATIONS[layer.act]() if layer.act else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F) -> (B, F')."""
+        x = self.linear(x)
+        return x if self.act is None else self.act(x)
+
+
+class MaxOrMean(nn.Module):
+    """See `offramp.architecture.Pool`."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.kernel, self.how = layer.kernel, layer.pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H // kernel, W // kernel)."""
+        return F.max_pool2d(x, self.kernel) if self.how == "max" else F.avg_pool2d(x, self.kernel)
+
+
+class Bicubic(nn.Module):
+    """See `offramp.architecture.Resize`."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.size = list(layer.shape_out[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, size, size)."""
+        if list(x.shape[2:]) == self.size:
+            return x
+        return F.interpolate(x, self.size, mode="bicubic", align_corners=False)
+
+
 class Head(nn.Module):
-    """An exit branch: blocks, pooling to a small grid, linear classifier."""
+    """An exit branch: blocks, pooling to a small grid, hidden layers, linear classifier."""
 
     def __init__(self, branch: Branch, shape: Shape, classes: int) -> None:
         super().__init__()
-        pool, classifier = branch_layers(branch, shape, classes)[-2:]
+        by_name = {layer.name: layer for layer in branch_layers(branch, shape, classes)}
         self.blocks, shape = block_modules(branch.blocks, shape)
-        self.pool, self.grid = branch.pool, pool.shape_out[1:]
+        self.pool, self.grid = branch.pool, shape[1:]
+        if "pool" in by_name:
+            self.grid = by_name["pool"].shape_out[1:]
         self.window = [size - (grid - 1) * (size // grid) for size, grid in zip(shape[1:], self.grid)]
         self.step = [size // grid for size, grid in zip(shape[1:], self.grid)]
-        self.classifier = _Linear(classifier.shape_in.elements, classes)
+        self.hidden = nn.ModuleList(Dense(by_name[f"hidden.{i}"]) for i in range(len(branch.hidden)))
+        classifier = by_name["classifier"]
+        self.classifier = _Linear(classifier.shape_in.elements, classifier.shape_out.channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> logits (B, K)."""
+        """(B, C, H, W) -> logits (B, K), or (B, K + 1) with a gate, its logit last."""
         for block in self.blocks:
             x = block(x)
-        if self.grid == (1, 1):
+        if self.pool == "none":
+            x = x.flatten(1)
+        elif self.grid == (1, 1):
             x = x.mean((2, 3)) if self.pool == "avg" else x.amax((2, 3))
         else:
             pool = F.avg_pool2d if self.pool == "avg" else F.max_pool2d
             x = pool(x, self.window, self.step).flatten(1)
+        for layer in self.hidden:
+            x = layer(x)
         return self.classifier(x)
 
 
@@ -116,6 +165,12 @@ def block_modules(blocks: Sequence[object], shape: Shape) -> tuple[nn.ModuleList
         layers = block_layers(block, shape)
         if isinstance(block, Bottleneck):
             modules.append(BottleneckBlock(layers))
+        elif isinstance(block, Pool):
+            modules.append(MaxOrMean(layers[0]))
+        elif isinstance(block, Resize):
+            modules.append(Bicubic(layers[0]))
+        elif isinstance(block, Activate):
+            modules.append(_ACTIVATIONS[block.act]())
         else:
             modules.append(nn.Sequential())
             for layer in layers:

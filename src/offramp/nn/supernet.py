@@ -15,7 +15,7 @@ from offramp.nn.blocks import batch_norms, init_weights
 from offramp.nn.network import EarlyExitNet
 from offramp.spaces import SearchSpace
 
-_EXIT = re.compile(r"stages\.(\d+)\.exit\.(?:blocks\.(\d+)|classifier)\.")
+_EXIT = re.compile(r"stages\.(\d+)\.exit\.(?:blocks\.(\d+)|hidden\.(\d+)|classifier)\.")
 _TEMPLATES = 64  # parameterless networks kept for reuse
 
 
@@ -127,16 +127,21 @@ def shared_name(architecture: Architecture, name: str) -> str:
     if match:
         branch = architecture.stages[int(match[1])].exit
         assert branch is not None
-        kind = _kind(branch, match[2])
+        kind = _kind(branch, match[2], match[3])
         name = f"stages.{match[1]}.exit.{kind}.{name[match.end() :]}"
     return name.replace(".", "/")
 
 
-def _kind(branch: Branch, block: str | None) -> str:
+def _kind(branch: Branch, block: str | None, hidden: str | None) -> str:
     if block is None:
-        return f"classifier.{'deep' if branch.blocks else 'direct'}.{branch.pool}{branch.grid}"
-    kernel = getattr(branch.blocks[int(block)], "kernel", 0)
-    return f"blocks.{block}.{branch.blocks[int(block)].kind}{kernel}"
+        shape = f"{'deep' if branch.blocks else 'direct'}.{branch.pool}{branch.grid}"
+        # A classifier behind hidden layers reads other features than one without.
+        behind = f".behind{len(branch.hidden)}" if branch.hidden else ""
+        return f"classifier.{shape}{behind}" if hidden is None else f"hidden.{hidden}.{shape}"
+    chosen = branch.blocks[int(block)]
+    # Kernels of unpadded convolutions are slices of one another, those of different operators are not.
+    kernel = getattr(chosen, "kernel", 0) if getattr(chosen, "pad", True) else "valid"
+    return f"blocks.{block}.{chosen.kind}{kernel}"
 
 
 def _covers(whole: torch.Size, part: torch.Size) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 from itertools import groupby
 
-from offramp.architecture import Bottleneck, Branch, Conv, Separable
+from offramp.architecture import Activate, Bottleneck, Branch, Conv, Pool, Resize, Separable
 from offramp.layers import Shape
 
 KEY = (
@@ -32,7 +32,9 @@ def block_labels(blocks: Iterable[object]) -> list[str]:
 
 def branch_labels(branch: Branch, classes: int) -> list[str]:
     """The layers of an exit branch, the classifier last."""
-    return [*block_labels(branch.blocks), f"{branch.pool} pool {branch.grid}×{branch.grid}", f"linear →{classes}"]
+    pooled = [] if branch.pool == "none" else [f"{branch.pool} pool {branch.grid}×{branch.grid}"]
+    hidden = [f"linear →{dense.out}" for dense in branch.hidden]
+    return [*block_labels(branch.blocks), *pooled, *hidden, f"linear →{classes}{' + gate' if branch.gate else ''}"]
 
 
 @singledispatch
@@ -55,6 +57,21 @@ def _(block: Separable) -> str:
 def _(block: Bottleneck) -> str:
     squeeze = " SE" if block.squeeze else ""
     return f"IB {_kernel(block.kernel)} {block.hidden}→{block.out}{_stride(block.stride)}{squeeze}"
+
+
+@block_label.register
+def _(block: Pool) -> str:
+    return f"{block.how} pool {_kernel(block.kernel)}"
+
+
+@block_label.register
+def _(block: Resize) -> str:
+    return f"resize {_kernel(block.size)}"
+
+
+@block_label.register
+def _(block: Activate) -> str:
+    return block.act
 
 
 def _kernel(size: int) -> str:
