@@ -5,21 +5,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Precision, Separable, Stage
+from offramp.architecture import (
+    Activate,
+    Architecture,
+    Bottleneck,
+    Branch,
+    Conv,
+    Dense,
+    Pool,
+    Precision,
+    Resize,
+    Separable,
+    Stage,
+)
 
 ACTS = st.sampled_from(["relu", "relu6", "hardswish"])
 WIDTHS = st.integers(1, 512)
 GEOMETRY = {"out": WIDTHS, "kernel": st.sampled_from([1, 3, 5, 31]), "stride": st.integers(1, 3), "act": ACTS}
 BLOCKS = st.one_of(
-    st.builds(Conv, **GEOMETRY),
+    st.builds(Conv, pad=st.booleans(), norm=st.booleans(), **GEOMETRY),
+    st.builds(Pool, kernel=st.integers(2, 4), how=st.sampled_from(["max", "avg"])),
+    st.builds(Resize, size=WIDTHS),
+    st.builds(Activate, act=ACTS),
     st.builds(Separable, **GEOMETRY),
-    st.builds(Bottleneck, hidden=WIDTHS, squeeze=st.integers(0, 64), **GEOMETRY),
+    st.builds(Bottleneck, hidden=st.integers(0, 512), squeeze=st.integers(0, 64), **GEOMETRY),
 )
 BRANCHES = st.builds(
     Branch,
     blocks=st.lists(BLOCKS, max_size=2).map(tuple),
     pool=st.sampled_from(["avg", "max"]),
     grid=st.integers(1, 3),
+    hidden=st.lists(st.builds(Dense, out=WIDTHS, act=st.none() | ACTS, bias=st.booleans()), max_size=2).map(tuple),
 )
 
 
@@ -175,3 +191,22 @@ def test_keeping_exits_cuts_behind_the_last(exits, stages, kept):
 def test_keeping_an_exit_that_is_not_there(exits):
     with pytest.raises(ValueError, match=r"allowed are one or more of \(0, 2, 3\)"):
         three_exits().with_exits(exits)
+
+
+def test_keeping_exits_makes_the_last_one_final():
+    """A sample always leaves at the last exit, so that one has no gate."""
+    gated = Stage(blocks=(Conv(out=4),), exit=Branch(gate=True))
+    whole = Architecture(input=(3, 8, 8), classes=4, stages=(gated, gated, Stage(blocks=(Conv(out=4),), exit=Branch())))
+    smaller = whole.with_exits((0, 1))
+    assert [stage.exit.gate for stage in smaller.stages] == [True, False]
+    assert (whole.gated, smaller.gated, whole.with_exits((1,)).gated) == (True, True, False)
+
+
+def test_a_gate_on_the_final_exit_is_refused():
+    with pytest.raises(ValidationError, match="the final exit has a gate"):
+        Architecture(input=(3, 8, 8), classes=4, stages=(Stage(blocks=(Conv(out=4),), exit=Branch(gate=True)),))
+
+
+def test_no_pooling_has_one_spelling():
+    with pytest.raises(ValidationError, match="grid is 2; without pooling it must be 1"):
+        Branch(pool="none", grid=2)

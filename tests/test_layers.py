@@ -1,6 +1,18 @@
 import pytest
 
-from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Precision, Separable, Stage
+from offramp.architecture import (
+    Activate,
+    Architecture,
+    Bottleneck,
+    Branch,
+    Conv,
+    Dense,
+    Pool,
+    Precision,
+    Resize,
+    Separable,
+    Stage,
+)
 from offramp.layers import Layer, Shape, block_layers, branch_layers, layers
 
 SHAPE = Shape(6, 9, 5)
@@ -90,3 +102,35 @@ def test_names_positions_and_bits_of_a_network():
 def test_a_block_of_unknown_kind_is_named():
     with pytest.raises(TypeError, match="no layers are known for Branch"):
         block_layers(Branch(), SHAPE)
+
+
+@pytest.mark.parametrize(
+    "block, shape",
+    [
+        (Conv(out=4, kernel=5, stride=2, pad=False), Shape(4, 3, 1)),
+        (Pool(kernel=4), Shape(6, 2, 1)),
+        (Resize(size=8), Shape(6, 8, 8)),
+        (Activate(), SHAPE),
+    ],
+)
+def test_the_map_behind_a_block(block, shape):
+    assert block_layers(block, SHAPE)[-1].shape_out == shape
+
+
+def test_without_batch_norm_there_is_a_bias():
+    (layer,) = block_layers(Conv(out=4, norm=False, act=None), SHAPE)
+    assert (layer.norm, layer.bias, layer.act, layer.params) == (False, True, None, 4 * 6 * 9 + 4)
+
+
+@pytest.mark.parametrize("block", [Conv(out=4, kernel=7, pad=False), Pool(kernel=6)])
+def test_a_window_larger_than_the_map(block):
+    with pytest.raises(ValueError, match="does not fit a map of 9 x 5"):
+        block_layers(block, SHAPE)
+
+
+def test_hidden_layers_and_a_gate_by_hand():
+    branch = Branch(pool="none", hidden=(Dense(out=7, bias=False), Dense(out=5)), gate=True)
+    first, second, classifier = branch_layers(branch, SHAPE, 10)
+    assert (first.macs, first.params) == (6 * 45 * 7, 6 * 45 * 7)
+    assert (second.macs, second.params) == (7 * 5, 7 * 5 + 5)
+    assert (classifier.macs, classifier.params) == (5 * 11, 5 * 11 + 11)

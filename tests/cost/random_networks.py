@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Precision, Separable, Stage
+from offramp.architecture import (
+    Activate,
+    Architecture,
+    Bottleneck,
+    Branch,
+    Conv,
+    Dense,
+    Pool,
+    Precision,
+    Resize,
+    Separable,
+    Stage,
+)
 from offramp.nn import EarlyExitNet
 from offramp.spaces import SPACES, space
 
@@ -33,9 +45,41 @@ def by_hand() -> Architecture:
     return Architecture(input=(2, 37, 29), classes=13, stages=stages, precision=bits)
 
 
+def by_the_papers() -> Architecture:
+    """The pieces of NACHOS', AEBNAS's and Zniber's exits in one network, on maps that do not divide evenly."""
+    plain = {"norm": False, "act": None}
+    stages = (
+        Stage(
+            blocks=(Resize(size=30), Conv(out=6, stride=2, act="hardswish"), Bottleneck(out=6, hidden=0)),
+            exit=Branch(
+                blocks=(Pool(kernel=4), Activate(), Conv(out=8, **plain), Activate(act="relu6"), Conv(out=9, **plain)),
+                pool="none",
+                gate=True,
+            ),
+        ),
+        Stage(
+            blocks=(Bottleneck(out=8, hidden=0, stride=2, squeeze=4, act="relu6"),),
+            exit=Branch(
+                blocks=(
+                    Resize(size=10),
+                    Conv(out=16, kernel=5, stride=2, pad=False),
+                    Pool(how="avg"),
+                    Resize(size=8),
+                    Conv(out=16, stride=2, pad=False),
+                )
+            ),
+        ),
+        Stage(
+            blocks=(Conv(out=12, kernel=1),),
+            exit=Branch(pool="max", grid=4, hidden=(Dense(out=20, act="relu6"), Dense(out=9, act=None, bias=False))),
+        ),
+    )
+    return Architecture(input=(2, 37, 29), classes=13, stages=stages)
+
+
 def samples() -> list:
     """Parameters for a test: random architectures of every space at every size, the extremes, and one made by hand."""
-    found = [("by-hand", by_hand())]
+    found = [("by-hand", by_hand()), ("by-the-papers", by_the_papers())]
     for name in SPACES:
         for shape in INPUTS:
             of = space(name, shape, classes=7)
@@ -90,26 +134,39 @@ def live_memory(architecture: Architecture) -> dict[str, int]:
             y, wide, small = x, channels, size
             for block in stage.exit.blocks:
                 y, wide, small = _block(account, f"exit {i}", block, y, wide, small)
-            pooled = account.run(f"exit {i}", (y,), wide, *(min(stage.exit.grid, s) for s in small))
-            account.run(f"exit {i}", (pooled,), architecture.classes)
+            if stage.exit.pool != "none":
+                y = account.run(f"exit {i}", (y,), wide, *(min(stage.exit.grid, s) for s in small))
+            for dense in stage.exit.hidden:
+                y = account.run(f"exit {i}", (y,), dense.out)
+            account.run(f"exit {i}", (y,), architecture.classes + stage.exit.gate)
     return account.peaks()
 
 
 def _block(account: Account, part: str, block: object, x: int, channels: int, size: list[int]):
+    if isinstance(block, Activate):
+        return account.run(part, (x,), channels, *size), channels, size
+    if isinstance(block, Resize):
+        return account.run(part, (x,), channels, block.size, block.size), channels, [block.size] * 2
+    if isinstance(block, Pool):
+        smaller = [s // block.kernel for s in size]
+        return account.run(part, (x,), channels, *smaller), channels, smaller
     assert isinstance(block, Conv | Separable | Bottleneck)
     smaller = [(s + block.stride - 1) // block.stride for s in size]
+    if isinstance(block, Conv) and not block.pad:
+        smaller = [len(range(0, s - block.kernel + 1, block.stride)) for s in size]
     if isinstance(block, Conv):
         return account.run(part, (x,), block.out, *smaller), block.out, smaller
     if isinstance(block, Separable):
         y = account.run(part, (x,), channels, *smaller)
         return account.run(part, (y,), block.out, *smaller), block.out, smaller
-    y = account.run(part, (x,), block.hidden, *size)
-    y = account.run(part, (y,), block.hidden, *smaller)
+    hidden = block.hidden or channels
+    y = account.run(part, (x,), hidden, *size) if block.hidden else x
+    y = account.run(part, (y,), hidden, *smaller)
     if block.squeeze:
-        vector = account.run(part, (y,), block.hidden)
+        vector = account.run(part, (y,), hidden)
         vector = account.run(part, (vector,), block.squeeze)
-        vector = account.run(part, (vector,), block.hidden)
-        y = account.run(part, (y, vector), block.hidden, *smaller)
+        vector = account.run(part, (vector,), hidden)
+        y = account.run(part, (y, vector), hidden, *smaller)
     y = account.run(part, (y,), block.out, *smaller)
     if block.stride == 1 and block.out == channels:
         y = account.run(part, (x, y), block.out, *smaller)

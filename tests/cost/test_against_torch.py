@@ -69,9 +69,10 @@ def test_every_layer_has_the_geometry_of_its_module(architecture):
                 assert (unit.norm is not None, unit.act is not None) == (layer.norm, layer.act is not None)
                 assert layer.act is None or type(unit.act).__name__.lower() == layer.act
             elif layer.op == "linear":
-                expected[path] = ((layer.shape_in.elements,), (architecture.classes,))
+                path += ".linear" if ".hidden." in path else ""
+                expected[path] = ((layer.shape_in.elements,), (layer.shape_out.channels,))
         if stage.branch:
-            expected[f"stages.{i}.exit"] = (tuple(stage.branch[0].shape_in), (architecture.classes,))
+            expected[f"stages.{i}.exit"] = (tuple(stage.branch[0].shape_in), (stage.branch[-1].shape_out.channels,))
     assert seen == expected
 
 

@@ -28,7 +28,9 @@ def train_supernet(
     """The supernet of `space` trained on `data.train`; continues from `checkpoint` where that exists.
 
     Per step (Yu & Huang 2019): the largest network learns from the labels, its earlier exits also from its last; the
-    smallest and `settings.randoms` random ones learn from the labels and from the largest network's last exit.
+    smallest and `settings.randoms` random ones learn from the labels and from the largest network's last exit. In the
+    first `settings.largest_epochs` epochs there is the largest network only (Cai et al. 2020): it costs a fraction of a
+    full step, and what it learns is what the others share.
 
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
@@ -39,8 +41,10 @@ def train_supernet(
     def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
         return mixed(logits, labels, teacher, settings.distill, settings.temperature)
 
-    def loss_of(_epoch: int, step: int) -> Loss:
+    def loss_of(epoch: int, step: int) -> Loss:
         networks = space.sandwich(np.random.default_rng((seed, step)), settings.randoms, settings.variants)
+        if epoch < settings.largest_epochs:
+            networks = networks[:1]
         exits = len(networks[0][0].exits)
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:

@@ -24,6 +24,9 @@ class SupernetSettings(OptimiserSettings):
     """Sandwich rule: per step the largest, the smallest and `randoms` random networks, all exits supervised."""
 
     epochs: PositiveInt = 20
+    largest_epochs: NonNegativeInt = Field(
+        0, description="how many of the epochs, at the start, train the largest network alone (progressive shrinking)"
+    )
     randoms: NonNegativeInt = Field(1, description="random backbones per step")
     variants: NonNegativeInt = Field(2, description="further branches that every exit of a step's backbones trains")
 
