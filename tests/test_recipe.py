@@ -3,6 +3,7 @@ import tomllib
 import pytest
 
 from offramp.recipe import Recipe, RecipeError, differences, find, shipped
+from offramp.training import TrainSettings
 
 MINIMAL = "[policy]\nmean_macs = 1e5\n"
 
@@ -101,3 +102,47 @@ def test_unknown_recipe_lists_the_known_ones():
 def test_differences_name_paths_and_values():
     old, new = tomllib.loads("a = 1\n[b]\nc = 2"), tomllib.loads("a = 1\n[b]\nc = 3\nd = 4")
     assert differences(old, new) == ["b.c: 2 then, 3 now", "b.d: None then, 4 now"]
+
+
+def test_names_that_are_repeated_here_are_those_of_the_search():
+    from offramp import recipe
+    from offramp.search import PROPOSERS
+    from offramp.search.surrogates import SURROGATES
+
+    assert recipe._PROPOSERS == PROPOSERS
+    assert recipe._SURROGATES == SURROGATES
+
+
+def test_one_line_chooses_the_evaluator_and_the_recipe_then_tells_the_schedule():
+    assert Recipe.parse(MINIMAL).finetune is None
+    recipe = Recipe.parse(MINIMAL, overrides=["search.evaluator=fine-tune"])
+    assert recipe.finetune == TrainSettings()
+    assert tomllib.loads(recipe.to_toml())["finetune"]["joint_epochs"] == TrainSettings().joint_epochs
+    assert Recipe.parse(recipe.to_toml()) == recipe
+    chosen = Recipe.parse(
+        MINIMAL + '[search]\nevaluator = "fine-tune"\n[finetune]\njoint_epochs = 3\ninherit = false\n'
+    )
+    assert (chosen.finetune.joint_epochs, chosen.finetune.inherit) == (3, False)
+
+
+def test_a_schedule_without_its_evaluator_is_refused():
+    found = problems(MINIMAL + "[finetune]\njoint_epochs = 3\n")
+    assert len(found) == 1
+    assert "[finetune] is of no use with search.evaluator = 'one-shot'" in found[0]
+    wrong = problems(MINIMAL + '[search]\nevaluator = "fine-tune"\n[finetune]\nepochs = 3\nlr = -1\n')
+    assert "finetune.lr" in "\n".join(wrong)
+    assert "finetune.epochs: there is no such key" in "\n".join(wrong)
+
+
+def test_evaluator_surrogate_and_domination_are_checked():
+    found = "\n".join(problems(MINIMAL + '[search]\nevaluator = "guess"\nsurrogate = "luck"\ndomination = "none"\n'))
+    assert "search.evaluator: 'guess' is unknown; allowed are one-shot, fine-tune" in found
+    assert "search.surrogate: 'luck' is unknown; allowed are gp, rbf, trees, mlp, auto" in found
+    assert "search.domination: 'none' is unknown; allowed are feasibility, penalty" in found
+
+
+@pytest.mark.parametrize("constraints", [[], ["params <= 2e5"], ["mean_macs >= 1e3", "accuracy >= 0.65"]])
+def test_a_penalty_needs_a_bound_on_an_objective(constraints):
+    text = MINIMAL + f'[search]\ndomination = "penalty"\nconstraints = {constraints}\n'
+    assert "needs a bound on an objective" in problems(text)[0]
+    Recipe.parse(text.replace("constraints = [", 'constraints = ["mean_macs <= 2.7e6", '))

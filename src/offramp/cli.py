@@ -24,6 +24,9 @@ app = typer.Typer(
 _out = Console()
 _err = Console(stderr=True)
 
+_devices = typer.Typer(add_completion=False, rich_markup_mode=None, help="List the hardware descriptions known.")
+app.add_typer(_devices, name="devices")
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[Path, typer.Argument(help="A run's folder.", exists=True, file_okay=False)]
 
@@ -111,7 +114,7 @@ def front(folder: Folder, as_json: Json = False) -> None:
 @app.command()
 def cost(
     architecture: Annotated[Path, typer.Argument(help="An architecture.json.", exists=True, dir_okay=False)],
-    device: Annotated[str, typer.Option(help="A name that `offramp devices` lists.")] = "analytic",
+    device: Annotated[str, typer.Option(help="A name that `offramp devices` lists, or a .toml file.")] = "analytic",
     as_json: Json = False,
 ) -> None:
     """Show MACs, parameters, memory, latency and energy per stage and exit."""
@@ -125,18 +128,20 @@ def cost(
         branches = [b._asdict() if b else None for b in found.branches]
         stages = [{"stage": s._asdict(), "branch": b} for s, b in zip(found.stages, branches)]
         total = found.total._asdict()
-        _print_json({"device": device, "stages": stages, "total": total, "macs_by_exit": leaving})
+        record = {"device": device, "stages": stages, "total": total, "macs_by_exit": leaving}
+        for metric in ("latency_ms", "energy_mj") if found.total.latency_ms > 0 else ():
+            record[f"{metric}_by_exit"] = {rule: found.leaving(metric, rule) for rule in MAC_RULES}
+        _print_json(record)
         return
-    rows, number = [], 0
+    rows, number, timed = [], 0, found.total.latency_ms > 0
     for i, (stage, branch) in enumerate(zip(found.stages, found.branches)):
-        rows.append([f"stage {i}", *_cost_cells(stage), "", ""])
+        rows.append([f"stage {i}", *_cost_cells(stage, timed), "", ""])
         if branch is not None:
-            rows.append(
-                [f"  exit {number}", *_cost_cells(branch), *(_mega(leaving[rule][number]) for rule in MAC_RULES)]
-            )
+            upto = (_mega(leaving[rule][number]) for rule in MAC_RULES)
+            rows.append([f"  exit {number}", *_cost_cells(branch, timed), *upto])
             number += 1
-    rows.append(["all", *_cost_cells(found.total), "", ""])
-    columns = ["part", "MMACs", "params", "weights KiB", "activations KiB"]
+    rows.append(["all", *_cost_cells(found.total, timed), "", ""])
+    columns = ["part", "MMACs", "params", "weights KiB", "activations KiB", *(["ms", "uJ"] if timed else [])]
     _print_table(f"device: {device}", [*columns, *(f"up to exit ({rule})" for rule in MAC_RULES)], rows)
 
 
@@ -217,13 +222,50 @@ def sample(
     sys.stdout.write(architecture.to_json(indent=1) + "\n")
 
 
-@app.command()
-def devices() -> None:
+@_devices.callback(invoke_without_command=True)
+def devices(context: typer.Context) -> None:
     """List the hardware descriptions known."""
+    if context.invoked_subcommand is not None:
+        return
     from offramp.cost import DEVICES
 
     for device in DEVICES.values():
         _out.print(f"{device.name:20} {device.about}", highlight=False, soft_wrap=True)
+
+
+@_devices.command()
+def build(
+    name: Annotated[str, typer.Argument(help="A name that `offramp devices` lists, or a device's .toml file.")],
+    space: Annotated[str, typer.Option(help="The search space whose layers are wanted.")] = "offramp",
+    set: Annotated[list[str] | None, typer.Option(help="An option of the space: key=value (TOML).")] = None,
+    input: Annotated[str, typer.Option(help="Channels x height x width.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(help="Number of classes.", min=2)] = 10,
+    samples: Annotated[int, typer.Option(help="Networks that the layers are collected from.", min=1)] = 2000,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)] = None,
+    on_chip_only: Annotated[
+        bool, typer.Option("--on-chip-only", help="A quarter of the work: no placements off chip.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The table's file; default: in the cache folder.")] = None,
+) -> None:
+    """Compute the layer table of a device for a search space, with ZigZag; what is already known is kept."""
+    import tomllib
+
+    from offramp.cost import build_table, hardware
+    from offramp.layers import layers
+    from offramp.spaces import space as find_space
+
+    options = tomllib.loads("\n".join(set or ()))
+    found = find_space(space, _shape(input), classes, **options)
+    networks = [*found.cover(), found.smallest(), found.largest(), *(found.sample(seed) for seed in range(samples))]
+    needed = {
+        layer[1:]: layer
+        for network in networks
+        for stage in layers(network)
+        for layer in (*stage.backbone, *stage.branch)
+    }
+    made = build_table(hardware(name), needed.values(), workers, on_chip_only, out)
+    line = f"{made.path}: {made.computed:,} entries computed, {made.entries:,} in all"
+    _out.print(line, highlight=False, soft_wrap=True)
 
 
 def _shape(text: str) -> tuple[int, int, int]:
@@ -257,9 +299,10 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
-def _cost_cells(found: Any) -> list[str]:
+def _cost_cells(found: Any, timed: bool) -> list[str]:
     kib = [f"{size / 1024:.1f}" for size in (found.weight_bytes, found.activation_bytes)]
-    return [_mega(found.macs), f"{found.params:,}", *kib]
+    device = [f"{found.latency_ms:.4f}", f"{found.energy_mj * 1e3:.2f}"] if timed else []
+    return [_mega(found.macs), f"{found.params:,}", *kib, *device]
 
 
 def _mega(macs: float) -> str:

@@ -14,6 +14,7 @@ from offramp.architecture import Architecture
 from offramp.cost import NetworkCost, cost
 from offramp.data import Split, Task
 from offramp.nn import EarlyExitNet, Supernet
+from offramp.nn.quantize import is_quantized, rounds, skeleton
 from offramp.policy import Curve, Goal, Policy, ScoreTable, curve, operate, tune
 from offramp.progress import track
 from offramp.recipe import Recipe
@@ -55,7 +56,8 @@ def deliver(
     if export:
         metrics["onnx"] = _exported(net, policy, folder / "model.onnx", recipe, task)
     write_json(folder / "metrics.json", metrics)
-    (folder / "checkpoint").unlink(missing_ok=True)
+    for checkpoint in ("checkpoint", "checkpoint.quantized"):
+        (folder / checkpoint).unlink(missing_ok=True)
     return metrics
 
 
@@ -66,7 +68,7 @@ def load(folder: str | Path) -> tuple[EarlyExitNet, Policy]:
         FileNotFoundError: the folder lacks one of the files.
     """
     folder = Path(folder)
-    net = EarlyExitNet(Architecture.load(folder / "architecture.json"))
+    net = skeleton(Architecture.load(folder / "architecture.json"))
     net.load_state_dict(load_file(folder / "weights.safetensors"))
     return net.eval(), Policy.from_json((folder / "policy.json").read_text())
 
@@ -147,7 +149,8 @@ def _trained(
     settings = recipe.train
     # The final network sees no more than the search did: its training cannot reach calibrate or test.
     data = task.without_test()
-    total = settings.epochs * (len(task.train) // settings.batch * settings.batch)
+    epochs = settings.epochs + (settings.quantized_epochs if is_quantized(architecture.precision) else 0)
+    total = epochs * (len(task.train) // settings.batch * settings.batch)
     made_of = identity(architecture.to_json(), settings.model_dump(), seed, task.fingerprint(), supernet is not None)
     with track(f"training {folder.name}", total) as bar:
         return train(
@@ -166,15 +169,22 @@ def _tuned(net: EarlyExitNet, goal: Goal, recipe: Recipe, select: Split) -> tupl
         used = [e for e, share in enumerate(shares) if share > 0]
         if len(used) == len(shares):
             return net, tuned.policy, table
-        net, table = keep_exits(net, used), ScoreTable(table.logits[:, used], table.labels)
+        net, table = keep_exits(net, used), table.keep(used)
 
 
 def keep_exits(net: EarlyExitNet, exits: Sequence[int]) -> EarlyExitNet:
-    """`net` with only the exits of these numbers; weights are kept."""
+    """`net` with only the exits of these numbers; weights are kept, but a new final exit loses its gate."""
     positions = tuple(net.architecture.exits[e] for e in exits)
-    smaller = EarlyExitNet(net.architecture.with_exits(positions)).to(net.mean.device)
+    make = skeleton if rounds(net) else EarlyExitNet
+    smaller = make(net.architecture.with_exits(positions)).to(net.mean.device)
     wanted = smaller.state_dict()
-    smaller.load_state_dict({name: tensor for name, tensor in net.state_dict().items() if name in wanted})
+    # The gate is the classifier's last row.
+    kept = {
+        name: tensor[: len(wanted[name])] if tensor.ndim else tensor
+        for name, tensor in net.state_dict().items()
+        if name in wanted
+    }
+    smaller.load_state_dict(kept)
     return smaller.eval()
 
 

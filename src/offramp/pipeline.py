@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from offramp.run_folder import RunFolder, identity, write_json, write_text
 from offramp.search import (
     Evaluation,
     NothingFeasible,
+    Proposer,
     Study,
     Trial,
     analytic_costs,
@@ -29,6 +30,7 @@ from offramp.search import (
     proposer,
     search,
 )
+from offramp.search.finetune import FineTune
 from offramp.search.oneshot import OneShot
 from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import train_supernet
@@ -69,8 +71,10 @@ class Run:
 
     def carry_out(self) -> None:
         """All steps, in order."""
-        self.folder.log("start", steps=["supernet", "search", "baseline", "deliver", "report"])
-        _ = self.supernet
+        steps = ["search", "baseline", "deliver", "report"]
+        self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
+        if self.needs_supernet:
+            _ = self.supernet
         self.search()
         self.write_front()
         self.deliver()
@@ -90,6 +94,12 @@ class Run:
     def space(self) -> SearchSpace:
         """The search space, for the data's image shape and classes."""
         return space(self.recipe.space.name, self.task.input, len(self.task.classes), **self.recipe.space.options)
+
+    @property
+    def needs_supernet(self) -> bool:
+        """Whether candidates are slices of it, or a training starts from its weights."""
+        finetune = self.recipe.finetune
+        return finetune is None or finetune.inherit or self.recipe.train.inherit
 
     @cached_property
     def supernet_identity(self) -> str:
@@ -136,6 +146,18 @@ class Run:
         if settings.baseline and settings.proposer != "random":
             self._search(self.baseline, "random", "random search, for comparison")
 
+    def evaluator(self) -> OneShot | FineTune:
+        """What measures candidates; it sees the train and select splits only."""
+        policy, settings, finetune = self.recipe.policy, self.recipe.search, self.recipe.finetune
+        data, goal = self.task.without_test(), goal_of(self.recipe)
+        common: dict[str, Any] = {
+            "measures": policy.measures, "mac_rule": policy.mac_rule, "images": settings.images, "tune": policy.tune
+        }  # fmt: skip
+        if finetune is None:
+            return OneShot(self.supernet, data, goal, statistics_images=settings.statistics_images, **common)
+        supernet = self.supernet if finetune.inherit else None
+        return FineTune(data, finetune, goal, supernet=supernet, seed=self.recipe.seed, **common)
+
     def write_front(self) -> None:
         """Write `front.json`: every trial, and which of them make the front."""
         studies = [self.study, self.baseline] if self.recipe.search.baseline else [self.study]
@@ -156,7 +178,7 @@ class Run:
                 "mac_rule": self.recipe.policy.mac_rule,
                 "split": "select",
                 "n": images,
-                "evaluator": "one-shot",
+                "evaluator": self.recipe.search.evaluator,
                 "trials": [record for study in studies for record in _records(study)],
             },
         )
@@ -181,7 +203,7 @@ class Run:
         """Keep the recipe in the folder; refuse to go on with one that asks for something else."""
         path, text = self.folder.recipe, self.recipe.to_toml()
         if path.exists():
-            changed = differences(tomllib.loads(path.read_text()), tomllib.loads(text))
+            changed = differences(_stored(path), tomllib.loads(text))
             refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]
             if refused:
                 hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
@@ -194,13 +216,10 @@ class Run:
         return Study.open(where, name, self.space, settings.objectives, settings.constraints, analytic_costs)
 
     def _search(self, study: Study, who: str, title: str) -> None:
-        settings, policy = self.recipe.search, self.recipe.policy
+        settings = self.recipe.search
         if len(study) >= settings.evaluations:
             return
-        evaluate = OneShot(
-            self.supernet, self.task.without_test(), goal_of(self.recipe), measures=policy.measures,
-            mac_rule=policy.mac_rule, images=settings.images, statistics_images=settings.statistics_images,
-        )  # fmt: skip
+        evaluate = self.evaluator()
         known = {t.candidate: t.evaluation for t in self.study.trials if t.evaluation is not None}
 
         def once(candidate: Candidate) -> Evaluation:
@@ -215,11 +234,22 @@ class Run:
                 bar.advance(1, note)
 
             outcome = search(
-                once, study, proposer(who, study.problem), evaluations=settings.evaluations, initial=settings.initial,
+                once, study, self._proposer(who, study), evaluations=settings.evaluations, initial=settings.initial,
                 batch=settings.batch, seed=self.recipe.seed, progress=progress, stop_after=settings.stop_after,
             )  # fmt: skip
         seconds = round(time.monotonic() - started, 1)
         self.folder.log(study.name, reason=outcome.reason, evaluated=outcome.evaluated, seconds=seconds)
+
+    def _proposer(self, name: str, study: Study) -> Proposer:
+        if name != "surrogate":
+            return proposer(name, study.problem)
+        settings = self.recipe.search
+
+        def report(batch: Mapping[str, Any]) -> None:
+            self.folder.log("surrogates", **batch)
+
+        options = {"model": settings.surrogate, "domination": settings.domination, "report": report}
+        return proposer(name, study.problem, **options)
 
     def _choose(self, budget: Budget) -> Trial:
         trials, problem = self.study.trials, self.study.problem
@@ -262,6 +292,14 @@ def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
     if not found:
         raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
     return max(found, key=lambda item: item[:2])[2]
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """The recipe in a run's folder, with the defaults of keys that came into being after it was written."""
+    try:
+        return tomllib.loads(Recipe.load(path).to_toml())
+    except RecipeError:  # it has keys that are no more: the differences name them
+        return tomllib.loads(path.read_text())
 
 
 def _short(macs: float) -> str:

@@ -21,12 +21,16 @@ from pydantic import (
 )
 
 from offramp.cost import MAC_RULES
-from offramp.policy import MEASURES
+from offramp.policy import GATE_MEASURES, MEASURES
 from offramp.search import METRICS, Constraint
-from offramp.spaces import SPACES, options_of
+from offramp.search.penalty import DOMINATIONS
+from offramp.spaces import SPACES, options_of, space
 from offramp.training import SupernetSettings, TrainSettings
 
+# As in search/proposers and search/surrogates, which would load scikit-learn; a test holds them equal.
 _PROPOSERS = ("random", "nsga2", "surrogate")
+_SURROGATES = ("gp", "rbf", "trees", "mlp", "auto")
+_EVALUATORS = ("one-shot", "fine-tune")
 
 
 class RecipeError(ValueError):
@@ -90,10 +94,13 @@ class SpaceSection(BaseModel):
 class PolicySection(_Section):
     """When a sample leaves."""
 
-    measures: tuple[Annotated[str, _one_of(MEASURES)], ...] = Field(("max_probability",), min_length=1)
+    measures: tuple[Annotated[str, _one_of((*MEASURES, *GATE_MEASURES))], ...] = Field(
+        ("max_probability",), min_length=1
+    )
     mac_rule: Annotated[str, _one_of(MAC_RULES)] = "executed"
     mean_macs: PositiveFloat | None = Field(None, description="most accuracy at this mean cost")
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="least mean cost at this accuracy")
+    tune: bool = Field(True, description="false: the search scores a candidate with its own thresholds, if it has some")
 
     @model_validator(mode="after")
     def _one_goal(self) -> PolicySection:
@@ -108,6 +115,15 @@ class SearchSection(_Section):
     """Which candidates are evaluated, and what is wanted of them."""
 
     proposer: Annotated[str, _one_of(_PROPOSERS)] = "surrogate"
+    evaluator: Annotated[str, _one_of(_EVALUATORS)] = Field(
+        "one-shot", description="slices of the supernet, or each candidate trained by [finetune]"
+    )
+    surrogate: Annotated[str, _one_of(_SURROGATES)] = Field(
+        "gp", description="the surrogate proposer's model; auto: the best by cross-validation, anew for every batch"
+    )
+    domination: Annotated[str, _one_of(DOMINATIONS)] = Field(
+        "feasibility", description="the surrogate proposer's rule: feasible first, or penalty, NACHOS' F_CM (eq. 19)"
+    )
     objectives: tuple[Annotated[str, _one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
     constraints: tuple[Annotated[str, BeforeValidator(_constraint)], ...] = ()
     evaluations: PositiveInt = 100
@@ -123,6 +139,13 @@ class SearchSection(_Section):
     def _initial_fits(self) -> SearchSection:
         if self.initial > self.evaluations:
             raise ValueError(f"initial is {self.initial}, more than evaluations, {self.evaluations}")
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_has_a_bound(self) -> SearchSection:
+        bounded = [c for c in map(Constraint.parse, self.constraints) if c.metric in self.objectives]
+        if self.domination == "penalty" and not any(c.caps for c in bounded):
+            raise ValueError("domination = 'penalty' needs a bound on an objective, such as \"mean_macs <= 2.7e6\"")
         return self
 
 
@@ -169,9 +192,27 @@ class Recipe(_Section):
     supernet: SupernetSettings = SupernetSettings()
     policy: PolicySection
     search: SearchSection = SearchSection()
+    finetune: TrainSettings | None = Field(None, description="how the fine-tune evaluator trains a candidate")
     train: TrainSettings = TrainSettings()
     deliver: DeliverSection = DeliverSection()
     export: ExportSection = ExportSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _finetune_defaults(cls, values: Any) -> Any:
+        """With its evaluator the section is there, so that a run's folder tells the whole schedule."""
+        search = values.get("search") if isinstance(values, Mapping) else None
+        chosen = search.get("evaluator") if isinstance(search, Mapping) else getattr(search, "evaluator", None)
+        return {"finetune": {}, **values} if chosen == "fine-tune" else values
+
+    @model_validator(mode="after")
+    def _finetune_has_its_evaluator(self) -> Recipe:
+        if self.finetune is not None and self.search.evaluator != "fine-tune":
+            raise ValueError(
+                f"section [finetune] is of no use with search.evaluator = {self.search.evaluator!r}; "
+                'set that to "fine-tune", or drop the section'
+            )
+        return self
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -214,9 +255,28 @@ class Recipe(_Section):
                 options_of(section.get("name", "offramp"), options)
             except ValidationError as error:
                 problems += _lines(error, ("space",))
+        if not problems:
+            problems += _missing_gates(recipe)
         if problems:
             raise RecipeError(source, problems)
         return recipe
+
+
+def _missing_gates(recipe: Recipe) -> list[str]:
+    """The measures that read gates, where the space's exits have none, as lines."""
+    asked = [measure for measure in recipe.policy.measures if measure in GATE_MEASURES]
+    if not asked:
+        return []
+    try:  # whether exits have gates does not depend on the images, whose shape is not known yet
+        largest = space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options).largest()
+    except ValueError:
+        return []
+    if largest.gated:
+        return []
+    return [
+        f"policy.measures: {', '.join(asked)} reads the exits' gates, and the exits of space "
+        f"{recipe.space.name!r} have none; choose among {', '.join(MEASURES)}, or a space whose exits have gates"
+    ]
 
 
 def shipped() -> dict[str, Path]:

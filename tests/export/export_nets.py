@@ -5,7 +5,7 @@ from itertools import count
 import numpy as np
 import torch
 
-from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Separable, Stage
+from offramp.architecture import Activate, Architecture, Bottleneck, Branch, Conv, Dense, Pool, Separable, Stage
 from offramp.nn import EarlyExitNet, build
 from offramp.policy import Policy, confidence
 from offramp.spaces import space
@@ -45,16 +45,18 @@ def trained_like(architecture, seed=0) -> EarlyExitNet:
     with torch.inference_mode():
         logits = net(random_images(architecture, 100, seed + 1).float())
     for e, head in enumerate(exits):
-        scale = 3 / logits[:, e].std(0)
+        own = logits[:, e, : head.classifier.out_features]  # of exits without a gate, but for its constant
+        scale = 3 / own.std(0)
         head.classifier.weight.data *= scale[:, None]
-        head.classifier.bias.data = -logits[:, e].mean(0) * scale
+        head.classifier.bias.data = -own.mean(0) * scale
     return net
 
 
 def spread_policy(net, images, measure) -> Policy:
     """Thresholds midway between two scores, which about two fifths of the images pass at every exit."""
     with torch.inference_mode():
-        scores = confidence(measure, net(images.float()).numpy())
+        said, classes = net(images.float()).numpy(), net.architecture.classes
+    scores = confidence(measure, said[..., :classes], said[..., -1] if net.architecture.gated else None)
     thresholds = []
     for column in scores[:, :-1].T.astype(float):
         distinct = np.unique(column)
@@ -85,6 +87,22 @@ def every_kind() -> Architecture:
         Stage(blocks=(Conv(out=11),), exit=Branch(blocks=(Conv(out=5, act="hardswish"),), pool="avg", grid=3)),
     )
     return Architecture(input=(3, 21, 17), classes=10, stages=stages)
+
+
+def gated() -> Architecture:
+    """Four exits: with a gate, without, with a gate behind a hidden layer, and the final one."""
+    plain = {"norm": False, "act": "relu"}
+    stages = (
+        Stage(
+            blocks=(Conv(out=8, stride=2),),
+            exit=Branch(blocks=(Pool(kernel=2), Activate(), Conv(out=6, **plain)), pool="none", gate=True),
+        ),
+        Stage(blocks=(Separable(out=9),), exit=Branch(pool="max")),
+        Stage(blocks=(Conv(out=9),)),
+        Stage(blocks=(Conv(out=10, stride=2),), exit=Branch(hidden=(Dense(out=12),), gate=True)),
+        Stage(blocks=(Conv(out=11),), exit=Branch()),
+    )
+    return Architecture(input=(3, 16, 16), classes=10, stages=stages)
 
 
 def tiny(exits=2) -> Architecture:

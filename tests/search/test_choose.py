@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offramp.search import Evaluation, Failure, NothingFeasible, Problem, Trial, best_tradeoff, best_within
 
@@ -43,6 +45,31 @@ def test_a_budget_that_nothing_keeps(toy) -> None:
     ) as caught:
         best_within(p, trials(p, POINTS), "mean_macs <= 4e5")
     assert caught.value.nearest.number == 4
+
+
+POINT = st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), st.sampled_from([1e5, 5e5, 1e6, 2e6, 4e6]))
+
+
+@given(st.lists(POINT, min_size=1, max_size=12), st.booleans())
+def test_what_breaks_a_constraint_never_wins(toy, points, by_budget) -> None:
+    """However good it looks: the choice is among the feasible, and no feasible one dominates it."""
+    p = problem(toy, "error <= 0.35", "mean_macs <= 2.5e6")
+    made = trials(p, points)
+    kept = [t for t in made if t.metrics["error"] <= 0.35 and t.metrics["mean_macs"] <= 2.5e6]
+    budget = 1.5e6 if by_budget else 2.5e6
+    within = [t for t in kept if t.metrics["mean_macs"] <= budget]
+    if kept:
+        won = best_tradeoff(p, made)
+        assert won in kept
+        beaten = [t for t in kept if (p.losses(t.metrics) <= p.losses(won.metrics)).all() and t.metrics != won.metrics]
+        assert not beaten
+    if not within:
+        with pytest.raises(NothingFeasible):
+            best_within(p, made, f"mean_macs <= {budget}")
+        return
+    won = best_within(p, made, f"mean_macs <= {budget}")
+    assert won in within
+    assert won.metrics["error"] == min(t.metrics["error"] for t in within)
 
 
 def test_nothing_feasible(toy) -> None:

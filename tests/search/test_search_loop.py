@@ -136,6 +136,59 @@ def test_it_stops_when_hypervolume_stops_growing(open_study, small) -> None:
     assert len(study) == 12 + 3 * 6
 
 
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_stopped_anywhere_it_still_stops_where_it_would_have(open_study, small, stop_after) -> None:
+    """A batch that was cut is not counted as one without growth before it is finished."""
+
+    def evaluate(candidate: Candidate) -> Evaluation:
+        return Evaluation({"error": synthetic.evaluate(candidate).metrics["error"], "mean_macs": 1.0})
+
+    class Stops:
+        def __init__(self, at: int) -> None:
+            self.left = at
+
+        def __call__(self, candidate: Candidate) -> Evaluation:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return evaluate(candidate)
+
+    ended = run(whole := open_study(small, file="whole"), evaluate=evaluate, stop_after=stop_after, evaluations=90)
+    assert ended.reason.startswith("the hypervolume has not grown")
+    for stop in range(12, len(whole), 5):
+        file = f"stopped at {stop}"
+        with pytest.raises(KeyboardInterrupt):
+            run(open_study(small, file=file), evaluate=Stops(stop), stop_after=stop_after, evaluations=90)
+        again = run(open_study(small, file=file), evaluate=evaluate, stop_after=stop_after, evaluations=90)
+        assert again.reason == ended.reason
+        assert genotypes(open_study(small, file=file)) == genotypes(whole), stop
+
+
+def test_a_search_with_the_choice_among_surrogates_survives_odd_trials(open_study, toy) -> None:
+    """A gene without choice, equal results, NaN, failures: it spends its budget."""
+    heard = []
+
+    def evaluate(candidate: Candidate) -> Evaluation:
+        metrics = synthetic.evaluate(candidate).metrics
+        match len(heard_of) % 3:
+            case 0:
+                metrics["error"] = float("nan")
+            case 1:
+                metrics["error"] = 0.5
+        heard_of.append(candidate)
+        return Evaluation(metrics)
+
+    heard_of: list[Candidate] = []
+    study = open_study(toy, ("error <= 0.9",))
+    options = {"model": "auto", "generations": 2, "population": 8, "report": heard.append}
+    search(evaluate, study, proposer("surrogate", study.problem, **options), evaluations=26, initial=10, batch=8)
+    assert len(study) == 26
+    assert [batch["trials"] for batch in heard] == [10, 18]
+    chosen = heard[-1]["surrogates"]["error"]
+    assert chosen["model"] in chosen["models"]
+    assert chosen["tau"] == chosen["models"][chosen["model"]]["tau"]
+
+
 def test_it_goes_on_while_hypervolume_grows(open_study, small) -> None:
     study = open_study(small)
 

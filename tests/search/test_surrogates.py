@@ -58,9 +58,23 @@ def test_a_constant_target_is_predicted() -> None:
 
 def test_auto_takes_what_ranks_best() -> None:
     scores = {name: rank_correlation(name, X[:60], Y[:60]) for name in MODELS}
-    best = best_ranking(X[:60], Y[:60])
-    assert scores[best][0] - scores[best][1] == max(mean - std for mean, std in scores.values())
-    assert fit("auto", X[:60], Y[:60]).name == best
+    found = fit("auto", X[:60], Y[:60])
+    assert found.ranks == scores
+    assert scores[found.name][0] - scores[found.name][1] == max(mean - std for mean, std in scores.values())
+    assert fit("gp", X[:60], Y[:60]).ranks == {}
+
+
+def test_a_model_that_is_right_on_the_whole_but_not_always_is_not_taken() -> None:
+    assert best_ranking({"gp": (0.8, 0.3), "rbf": (0.7, 0.1), "trees": (0.1, 0.0)}) == "rbf"
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_points_never_end_the_choice_among_models(case: str) -> None:
+    x, y = ODD[case]
+    found = fit("auto", x[:12], y[:12])
+    assert found.name in MODELS
+    assert np.isfinite(found.predict(np.nan_to_num(x[:5]))).all()
+    assert np.isfinite(list(found.ranks.values())).all()
 
 
 def test_unknown_name() -> None:

@@ -52,7 +52,8 @@ class _Nest:
         if number == len(self.parts) - 1:
             return self._graph(name, [*part.nodes, *_leave(part.logits, number, outputs)], outputs, part.weights)
         title = f"exit{number}"
-        scores, score = score_nodes(self.measure, [seen.logits for seen in self.parts[: number + 1]], title)
+        seen = self.parts[: number + 1]
+        scores, score = score_nodes(self.measure, [s.logits for s in seen], title, [s.gate for s in seen])
         branch = helper.make_node(
             "If",
             [f"{title}.sure"],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from offramp.export._errors import ExportError
 
@@ -17,7 +19,19 @@ class Part(NamedTuple):
 
     nodes: list[onnx.NodeProto]
     weights: list[onnx.TensorProto]
-    logits: str  # the value (1, K) that it ends with
+    logits: str  # the value (1, K) that it ends with; (1, K + 1) from a branch with a gate, until `without_gate`
+    gate: str | None = None  # the value (1, 1) of its gate's logit, where it has one
+
+
+def without_gate(part: Part, classes: int, prefix: str) -> Part:
+    """The part of a branch with a gate, whose K + 1 numbers are taken apart: the classes' logits, and the gate's."""
+    sizes, logits, gate = (f"{prefix}.{name}" for name in ("sizes", "classes", "gate"))
+    value = numpy_helper.from_array(np.array([classes, 1], np.int64))
+    split = [
+        helper.make_node("Constant", [], [sizes], name=sizes, value=value),
+        helper.make_node("Split", [part.logits, sizes], [logits, gate], name=logits, axis=1),
+    ]
+    return Part([*part.nodes, *split], part.weights, logits, gate)
 
 
 def cut(graph: onnx.GraphProto) -> list[Part]:

@@ -1,4 +1,7 @@
-"""Modules for the blocks of an architecture, each made from the layer records that the cost models count."""
+"""Modules for the blocks of an architecture, each made from the layer records that the cost models count.
+
+An `nn.Identity` among them marks where `offramp.nn.quantize` rounds what no convolution or linear layer gives.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +63,11 @@ class SqueezeExcite(nn.Module):
     def __init__(self, reduce: Layer, expand: Layer) -> None:
         super().__init__()
         self.reduce, self.expand = Unit(reduce), Unit(expand)
+        self.pooled, self.scaled = nn.Identity(), nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        return x * self.expand(self.reduce(x.mean((2, 3), keepdim=True)))
+        return self.scaled(x * self.expand(self.reduce(self.pooled(x.mean((2, 3), keepdim=True)))))
 
 
 class BottleneckBlock(nn.Module):
@@ -78,12 +82,13 @@ class BottleneckBlock(nn.Module):
         self.squeeze = SqueezeExcite(by_name["squeeze.reduce"], by_name["squeeze.expand"]) if squeeze else None
         self.project = Unit(by_name["project"])
         self.residual = "add" in by_name
+        self.added = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
         y = self.depthwise(x if self.expand is None else self.expand(x))
         y = self.project(y if self.squeeze is None else self.squeeze(y))
-        return x + y if self.residual else y
+        return self.added(x + y) if self.residual else y
 
 
 class Dense(nn.Module):
@@ -106,10 +111,11 @@ class MaxOrMean(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.kernel, self.how = layer.kernel, layer.pool
+        self.pooled = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H // kernel, W // kernel)."""
-        return F.max_pool2d(x, self.kernel) if self.how == "max" else F.avg_pool2d(x, self.kernel)
+        return self.pooled(F.max_pool2d(x, self.kernel) if self.how == "max" else F.avg_pool2d(x, self.kernel))
 
 
 class Bicubic(nn.Module):
@@ -118,12 +124,13 @@ class Bicubic(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.size = list(layer.shape_out[1:])
+        self.resized = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, size, size)."""
         if list(x.shape[2:]) == self.size:
             return x
-        return F.interpolate(x, self.size, mode="bicubic", align_corners=False)
+        return self.resized(F.interpolate(x, self.size, mode="bicubic", align_corners=False))
 
 
 class Head(nn.Module):
@@ -133,17 +140,19 @@ class Head(nn.Module):
         super().__init__()
         by_name = {layer.name: layer for layer in branch_layers(branch, shape, classes)}
         self.blocks, shape = block_modules(branch.blocks, shape)
-        self.pool, self.grid = branch.pool, shape[1:]
+        self.pool, self.grid, self.gate = branch.pool, shape[1:], branch.gate
         if "pool" in by_name:
             self.grid = by_name["pool"].shape_out[1:]
         self.window = [size - (grid - 1) * (size // grid) for size, grid in zip(shape[1:], self.grid)]
         self.step = [size // grid for size, grid in zip(shape[1:], self.grid)]
+        self.entry, self.pooled = nn.Identity(), nn.Identity()
         self.hidden = nn.ModuleList(Dense(by_name[f"hidden.{i}"]) for i in range(len(branch.hidden)))
         classifier = by_name["classifier"]
         self.classifier = _Linear(classifier.shape_in.elements, classifier.shape_out.channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, K), or (B, K + 1) with a gate, its logit last."""
+        x = self.entry(x)
         for block in self.blocks:
             x = block(x)
         if self.pool == "none":
@@ -153,6 +162,7 @@ class Head(nn.Module):
         else:
             pool = F.avg_pool2d if self.pool == "avg" else F.max_pool2d
             x = pool(x, self.window, self.step).flatten(1)
+        x = self.pooled(x)
         for layer in self.hidden:
             x = layer(x)
         return self.classifier(x)

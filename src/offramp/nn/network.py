@@ -7,12 +7,13 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from offramp.architecture import Architecture, Stage
 from offramp.layers import Shape
 from offramp.nn.blocks import Head, block_modules, init_weights
-from offramp.policy import Policy, confidence
+from offramp.policy import CERTAIN, GATE_MEASURES, Policy, confidence
 
 
 class StageModule(nn.Module):
@@ -34,6 +35,9 @@ class EarlyExitNet(nn.Module):
     """The network of an `Architecture`; its weights are unset, `build` gives them values.
 
     Images are float tensors (B, C, H, W) in 0..255; the buffers `mean` and `std` (C, 1, 1) normalise them inside.
+
+    Where any exit has a gate, every exit gives K + 1 numbers, the logit of its confidence last; it is the constant
+    `policy.CERTAIN` at exits without a gate, as the final one: their confidence is 1.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -44,6 +48,7 @@ class EarlyExitNet(nn.Module):
             stages.append(StageModule(stage, shape, architecture.classes))
             shape = stages[-1].shape_out
         self.stages = nn.ModuleList(stages)
+        self.entry: nn.Module = nn.Identity()  # rounds the input of a quantized network
         self.register_buffer("mean", torch.full((architecture.input[0], 1, 1), 127.5))
         self.register_buffer("std", torch.full((architecture.input[0], 1, 1), 64.0))
         self.mean: Tensor
@@ -60,7 +65,7 @@ class EarlyExitNet(nn.Module):
         self.std.copy_(torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Every exit's logits: (B, C, H, W) -> (B, E, K)."""
+        """Every exit's logits: (B, C, H, W) -> (B, E, K), or (B, E, K + 1) with gates."""
         return self.classify(self.features(images))
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -73,13 +78,13 @@ class EarlyExitNet(nn.Module):
         return maps
 
     def classify(self, maps: Sequence[Tensor]) -> Tensor:
-        """Every exit's logits from what `features` gave: E maps -> (B, E, K)."""
+        """Every exit's logits from what `features` gave: E maps -> (B, E, K), or (B, E, K + 1) with gates."""
         heads = [stage.exit for stage in self.ordered if stage.exit is not None]
-        return torch.stack([head(x) for head, x in zip(heads, maps)], 1)
+        return torch.stack([self._said(head, x) for head, x in zip(heads, maps)], 1)
 
     def enter(self, images: Tensor) -> Tensor:
         """What the first stage reads: `images` normalised."""
-        return (images - self.mean) / self.std
+        return self.entry((images - self.mean) / self.std)
 
     @torch.inference_mode()
     def infer(self, images: Tensor, policy: Policy) -> tuple[Tensor, Tensor]:
@@ -89,7 +94,8 @@ class EarlyExitNet(nn.Module):
         Samples that have left are not carried on.
 
         Raises:
-            ValueError: the policy's number of thresholds is not the number of exits less one.
+            ValueError: the policy's number of thresholds is not the number of exits less one, or its measure needs
+                gates and the network has none.
             RuntimeError: the network is in training mode.
         """
         if self.training:
@@ -99,27 +105,36 @@ class EarlyExitNet(nn.Module):
             raise ValueError(
                 f"policy has {len(policy.thresholds)} thresholds; a network of {exits} exits needs {exits - 1}"
             )
+        if policy.measure in GATE_MEASURES and exits > 1 and not self.architecture.gated:
+            raise ValueError(f"policy reads the exits' gates ({policy.measure}), but the exits of this network have none")
         count = len(images)
         result = images.new_empty(count, self.architecture.classes)
         taken = torch.full((count,), exits - 1, dtype=torch.int64, device=images.device)
         rows, x = torch.arange(count, device=images.device), self.enter(images)
-        seen, number = images.new_empty(count, 0, self.architecture.classes), 0
+        classes = self.architecture.classes
+        seen, number = images.new_empty(count, 0, classes + int(self.architecture.gated)), 0
         for stage in self.ordered:
             x = stage(x)
             if stage.exit is None:
                 continue
-            seen = torch.cat([seen, stage.exit(x)[:, None]], 1)
+            seen = torch.cat([seen, self._said(stage.exit, x)[:, None]], 1)
             leaves = torch.ones(len(rows), dtype=torch.bool, device=images.device)
             if number < exits - 1:
                 # In float64, as `Policy.decide` compares: a float32 score against a Python float would round the
                 # threshold.
-                scores = confidence(policy.measure, seen.cpu().numpy())[:, -1].astype(np.float64)
+                logits, gates = seen[..., :classes], seen[..., -1].cpu().numpy() if self.architecture.gated else None
+                scores = confidence(policy.measure, logits.cpu().numpy(), gates)[:, -1].astype(np.float64)
                 leaves = torch.as_tensor(scores >= policy.thresholds[number], device=images.device)
-            result[rows[leaves]], taken[rows[leaves]] = seen[leaves, -1], number
+            result[rows[leaves]], taken[rows[leaves]] = seen[leaves, -1, :classes], number
             rows, x, seen, number = rows[~leaves], x[~leaves], seen[~leaves], number + 1
             if not len(rows):
                 break
         return result, taken
+
+    def _said(self, head: Head, x: Tensor) -> Tensor:
+        """What one exit says of a feature map: (B, K), or (B, K + 1) where any exit has a gate."""
+        logits = head(x)
+        return F.pad(logits, (0, 1), value=CERTAIN) if self.architecture.gated and not head.gate else logits
 
 
 def build(architecture: Architecture, seed: int | None = None) -> EarlyExitNet:

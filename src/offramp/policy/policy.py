@@ -18,7 +18,7 @@ class Policy:
     """A sample leaves at the first exit whose score is at least its threshold, at the last exit always.
 
     Attributes:
-        measure: one of `MEASURES`.
+        measure: one of `MEASURES` or `GATE_MEASURES`.
         thresholds: E - 1 of them, in the measure's unit; +inf: nobody leaves there. With one exit: ().
 
     Raises:

@@ -63,7 +63,7 @@ def tune(
         min_gap: neighbouring scores no further apart than this are never separated (0: all distinct scores are).
 
     Raises:
-        ValueError: an unknown measure, or none; costs that do not fit the table.
+        ValueError: an unknown measure, or none, or one that needs gates of a table without; costs that do not fit it.
     """
     archives = [_searched(table, costs, goal, measure, restarts, exact_points, min_gap) for measure in named(measures)]
     policies = [archive.lattice.ranking.policy(archive.best(goal)) for archive in archives]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from offramp.search.metric import check_metric
+from offramp.search.metric import METRICS, check_metric
 
 _SYNTAX = re.compile(r"\s*(\w+)\s*(<=|>=)\s*(\S+)\s*")
 
@@ -47,6 +47,11 @@ class Constraint:
         excess = metrics[self.metric] - self.bound
         # Relative, so that violations of bytes and of shares can be added up.
         return (-excess if self.at_least else excess) / (abs(self.bound) if abs(self.bound) > _ZERO else 1.0)
+
+    @property
+    def caps(self) -> bool:
+        """Whether it bounds from above what should be small anyway: a cost, or the error."""
+        return not self.at_least and not METRICS[self.metric].maximise
 
     def __str__(self) -> str:
         return f"{self.metric} {'>=' if self.at_least else '<='} {self.bound:g}"

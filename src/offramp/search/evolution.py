@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from pymoo.core.problem import Problem as PymooProblem
 from pymoo.core.repair import Repair
 from pymoo.operators.crossover.pntx import TwoPointCrossover
 from pymoo.operators.crossover.ux import UniformCrossover
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
+from offramp.search.penalty import penalised
 from offramp.search.problem import Problem
 from offramp.spaces import Genotype
 
@@ -25,14 +27,17 @@ Score = Callable[[Sequence[Genotype]], tuple[NDArray[np.float64], NDArray[np.flo
 
 
 class GenotypeProblem(PymooProblem):
-    """A `Problem` as pymoo sees it; `score` gives its numbers, and may be left out where nothing is evaluated."""
+    """A `Problem` as pymoo sees it; `score` gives its numbers, and may be left out where nothing is evaluated.
 
-    def __init__(self, problem: Problem, score: Score | None = None) -> None:
+    `constraints` is how many violations `score` gives, where those are fewer than the problem's.
+    """
+
+    def __init__(self, problem: Problem, score: Score | None = None, constraints: int | None = None) -> None:
         self.choices = np.array([len(gene.choices) for gene in problem.space.genes])
         super().__init__(
             n_var=len(self.choices),
             n_obj=len(problem.objectives),
-            n_ieq_constr=len(problem.constraints),
+            n_ieq_constr=len(problem.constraints) if constraints is None else constraints,
             xl=np.zeros_like(self.choices),
             xu=self.choices - 1,
             vtype=int,
@@ -59,6 +64,40 @@ class ChoiceMutation(Mutation):
         shift = 1 + (random_state.random(X.shape) * (problem.choices - 1)).astype(int)
         mutate = (random_state.random(X.shape) < self._rate) & (problem.choices > 1)
         return np.where(mutate, (X + shift) % problem.choices, X)
+
+
+class PenaltySurvival(RankAndCrowding):
+    """NSGA-II's selection under `penalty.penalised`: objectives with a bound are judged as F_CM.
+
+    phi is the share, in each generation, of the parents and children to select from whose (plain) cost keeps the bound.
+    All of them are judged anew by it, so that old and new ones are compared alike.
+
+    Attributes:
+        phi: objective's column -> phi of the last generation.
+    """
+
+    def __init__(self, bounds: Mapping[int, float]) -> None:
+        """`bounds`: objective's column -> bound, in the unit of the losses."""
+        super().__init__()
+        self._bounds = dict(bounds)
+        self.phi: dict[int, float] = {}
+
+    def do(self, problem: Any, pop: Population, *args: Any, **kwargs: Any) -> Any:
+        """As pymoo's, which then selects by what is set here."""
+        losses = np.array([_plain_losses(individual) for individual in pop], dtype=float)
+        if len(pop):
+            self.phi = {column: float((losses[:, column] <= bound).mean()) for column, bound in self._bounds.items()}
+            for column, bound in self._bounds.items():
+                losses[:, column] = penalised(losses[:, column], bound, self.phi[column])
+            pop.set("F", losses)
+        return super().do(problem, pop, *args, **kwargs)
+
+
+def _plain_losses(individual: Any) -> NDArray[np.float64]:
+    """What the problem gave, whatever F has been set to since."""
+    if "plain" not in individual.data:
+        individual.data["plain"] = individual.F.copy()
+    return individual.data["plain"]
 
 
 class _Canonical(Repair):
@@ -93,6 +132,7 @@ def nsga2(
     seen: Collection[Genotype] = (),
     crossover: str = "uniform",
     rate: float | None = None,
+    survival: RankAndCrowding | None = None,
 ) -> NSGA2:
     """pymoo's NSGA-II over genotypes, started from `sampling`.
 
@@ -103,12 +143,14 @@ def nsga2(
         seen: genotypes that it must not make.
         crossover: one of `CROSSOVERS`; see `check_crossover`.
         rate: probability that a gene mutates; two genes in the mean if not given, as about half are inactive.
+        survival: who lives on; by rank and crowding, feasible ones first, if not given.
     """
     return NSGA2(
         pop_size=population,
         sampling=sampling,
         crossover=CROSSOVERS[crossover](),
         mutation=ChoiceMutation(min(0.5, 2 / len(problem.space.genes)) if rate is None else rate),
+        survival=survival or RankAndCrowding(),
         repair=_Canonical(problem),
         eliminate_duplicates=_Unwanted(problem, seen),
     )

@@ -20,6 +20,8 @@ from offramp.spaces import Candidate, Genotype
 
 _log = logging.getLogger(__name__)
 INITIAL = "initial"
+Batch = tuple[int, str, list[Genotype]]
+"""(trials when it was proposed, who proposed it, genotypes not yet evaluated)"""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,11 @@ def search(
     """
     plan, evaluated = _Plan(study, proposer, initial, batch, seed), 0
     while len(study) < evaluations:
-        if stop_after is not None and _stalled(study, stop_after):
+        # A batch that was cut short is finished first: as if it had not been cut.
+        unfinished = plan.unfinished()
+        if unfinished is None and stop_after is not None and _stalled(study, stop_after):
             return _end(f"the hypervolume has not grown for {stop_after} batches", evaluated)
-        start, name, genotypes = plan.next()
+        start, name, genotypes = unfinished or plan.proposed()
         if not genotypes:
             return _end(f"{proposer.name} found nothing left to propose", evaluated)
         for genotype in genotypes[: evaluations - len(study)]:
@@ -90,16 +94,20 @@ class _Plan:
         self._initial, self._batch, self._seed = initial, batch, seed
         self._unfinished = self._started()
 
-    def next(self) -> tuple[int, str, list[Genotype]]:
-        """(trials when it was proposed, who proposed it, genotypes not yet evaluated)."""
+    def unfinished(self) -> Batch | None:
+        """What is left of a batch begun before; None where nothing is."""
         self._study.refresh()
         for start, name, genotypes in self._unfinished:
             if missing := [genotype for genotype in genotypes if not self._study.seen(genotype)]:
                 return start, name, missing
+        return None
+
+    def proposed(self) -> Batch:
+        """A new batch."""
         start = len(self._study)
         return start, self._proposer.name, self._propose(start)
 
-    def _started(self) -> Iterator[tuple[int, str, list[Genotype]]]:
+    def _started(self) -> Iterator[Batch]:
         trials = self._study.trials
         if all(trial.proposer == INITIAL for trial in trials):
             yield 0, INITIAL, self._first()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,12 @@ Array = NDArray[np.float64]
 
 
 class Surrogate:
-    """A fitted model. Targets are standardised inside; a constant target, or a model that fails, gives their mean."""
+    """A fitted model. Targets are standardised inside; a constant target, or a model that fails, gives their mean.
+
+    Attributes:
+        name: which model it is.
+        ranks: model -> mean and std of Kendall's tau in cross-validation, where it was chosen by them; else empty.
+    """
 
     def __init__(self, name: str, x: Array, y: Array, seed: int = 0) -> None:
         """Fit the model `name` to features `x` (N, F) and targets `y` (N,); rows with a target not finite are left out.
@@ -38,6 +43,7 @@ class Surrogate:
         usable = np.isfinite(y)
         x, y = _clean(x[usable]), y[usable]
         self.name = name
+        self.ranks: dict[str, tuple[float, float]] = {}
         self._mean = float(y.mean()) if len(y) else 0.0
         self._scale = float(y.std()) if len(y) else 0.0
         self._low, self._high = (float(y.min()), float(y.max())) if len(y) else (0.0, 0.0)
@@ -90,13 +96,17 @@ def fit(name: str, x: Array, y: Array, seed: int = 0) -> Surrogate:
     Raises:
         ValueError: unknown name.
     """
-    return Surrogate(best_ranking(x, y, seed) if name == "auto" else name, x, y, seed)
+    if name != "auto":
+        return Surrogate(name, x, y, seed)
+    ranks = {known: rank_correlation(known, x, y, seed) for known in MODELS}
+    found = Surrogate(best_ranking(ranks), x, y, seed)
+    found.ranks = ranks
+    return found
 
 
-def best_ranking(x: Array, y: Array, seed: int = 0) -> str:
+def best_ranking(ranks: Mapping[str, tuple[float, float]]) -> str:
     """The model with the highest mean - std of Kendall's tau over the folds of a cross-validation (NACHOS)."""
-    scores = {name: rank_correlation(name, x, y, seed) for name in MODELS}
-    return max(scores, key=lambda name: scores[name][0] - scores[name][1])
+    return max(ranks, key=lambda name: ranks[name][0] - ranks[name][1])
 
 
 def rank_correlation(name: str, x: Array, y: Array, seed: int = 0) -> tuple[float, float]:

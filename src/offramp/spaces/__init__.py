@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
-from offramp.spaces.offramp import OfframpOptions, OfframpSpace
+from pydantic import BaseModel
 
-_SPACES = {"offramp": (OfframpSpace, OfframpOptions)}
+from offramp.spaces.aebnas import AebnasOptions, AebnasSpace
+from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
+from offramp.spaces.edanas import EdanasOptions, EdanasSpace
+from offramp.spaces.nachos import NachosOptions, NachosSpace
+from offramp.spaces.offramp import OfframpOptions, OfframpSpace
+from offramp.spaces.zniber import ZniberOptions, ZniberSpace
+
+_Make = Callable[[tuple[int, int, int], int, Any], SearchSpace]
+_SPACES: dict[str, tuple[_Make, type[BaseModel]]] = {
+    "offramp": (OfframpSpace, OfframpOptions),
+    "nachos": (NachosSpace, NachosOptions),
+    "edanas": (EdanasSpace, EdanasOptions),
+    "aebnas": (AebnasSpace, AebnasOptions),
+    "zniber": (ZniberSpace, ZniberOptions),
+}
 SPACES = tuple(_SPACES)
 
 __all__ = [
     "SPACES",
+    "AebnasOptions",
+    "AebnasSpace",
     "Candidate",
+    "EdanasOptions",
+    "EdanasSpace",
     "Gene",
     "Genotype",
+    "NachosOptions",
+    "NachosSpace",
     "OfframpOptions",
     "OfframpSpace",
     "SearchSpace",
+    "ZniberOptions",
+    "ZniberSpace",
     "options_of",
     "space",
 ]
@@ -33,10 +55,11 @@ def space(
         all).
     """
     make, _ = _find(name)
-    return make(tuple(input), classes, options_of(name, options))  # type: ignore[arg-type]
+    channels, height, width = input
+    return make((channels, height, width), classes, options_of(name, options))
 
 
-def options_of(name: str, options: dict[str, Any]) -> OfframpOptions:
+def options_of(name: str, options: dict[str, Any]) -> BaseModel:
     """The checked options of space `name`.
 
     Raises:
@@ -45,7 +68,7 @@ def options_of(name: str, options: dict[str, Any]) -> OfframpOptions:
     return _find(name)[1](**options)
 
 
-def _find(name: str) -> tuple[type[OfframpSpace], type[OfframpOptions]]:
+def _find(name: str) -> tuple[_Make, type[BaseModel]]:
     if name not in _SPACES:
         raise ValueError(f"space is {name!r}; known are {', '.join(SPACES)}")
     return _SPACES[name]

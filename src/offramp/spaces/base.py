@@ -41,6 +41,8 @@ class SearchSpace(ABC):
     input: tuple[int, int, int]
     classes: int
     genes: tuple[Gene, ...]
+    transforms_kernels: bool = False
+    """Whether a supernet learns how its large depthwise kernels become smaller ones (Once-for-All), or cuts them out."""
 
     @abstractmethod
     def decode(self, genotype: Sequence[int]) -> Candidate:
@@ -64,7 +66,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def smallest(self) -> Architecture:
-        """The network with the fewest MACs; it has no early exit."""
+        """The network with the fewest MACs; it has no early exit, unless every candidate of the space has one."""
 
     @abstractmethod
     def largest(self) -> Architecture:

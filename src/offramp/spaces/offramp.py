@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
 from offramp.layers import Shape, branch_layers, layers
+from offramp.spaces._check import check_ascending as _check_ascending
+from offramp.spaces._check import difference as _difference
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 BranchOperator = Literal["pointwise", "separable", "conv"]
@@ -69,11 +71,6 @@ class OfframpOptions(BaseModel):
         if min(self.branch_depths) < 0 or max(self.branch_depths) > 3:
             raise ValueError(f"branch_depths is {self.branch_depths}; allowed are 0 to 3")
         return self
-
-
-def _check_ascending(name: str, choices: Sequence[int]) -> None:
-    if not choices or list(choices) != sorted(set(choices)):
-        raise ValueError(f"{name} is {tuple(choices)}; it needs at least one choice, ascending, none twice")
 
 
 class OfframpSpace(SearchSpace):
@@ -254,6 +251,8 @@ def _branch(values: Mapping[str, Any], i: int, size: int, act: Activation) -> Br
 def _read(architecture: Architecture) -> dict[str, Any]:
     """Gene values of an architecture; what does not fit is found when it is built again and compared."""
     stem = architecture.stages[0].blocks[0]
+    if not isinstance(stem, Conv):
+        raise ValueError(f"stages.0.blocks.0 is a {stem.kind}; a network of this space begins with a conv")
     values: dict[str, Any] = {"stem.stride": stem.stride, "stem.width": stem.out}
     width = stem.out
     for i, stage in enumerate(architecture.stages):
@@ -272,25 +271,8 @@ def _read_branch(branch: Branch, i: int, last: bool) -> dict[str, Any]:
     values: dict[str, Any] = {} if last else {f"{i}.exit": True}
     values |= {f"{i}.exit.depth": len(branch.blocks), f"{i}.exit.pool": f"{branch.pool}{branch.grid}"}
     for j, block in enumerate(branch.blocks):
+        if not isinstance(block, Conv | Separable):
+            continue
         operator = "separable" if isinstance(block, Separable) else "conv" if block.kernel > 1 else "pointwise"
         values |= {f"{i}.exit.width": block.out, f"{i}.exit.{j}.operator": operator}
     return values
-
-
-def _difference(candidate: Candidate, nearest: Candidate) -> str:
-    """The first field in which they differ."""
-    if candidate.thresholds != nearest.thresholds:
-        return f"thresholds is {candidate.thresholds}; here it is {nearest.thresholds}"
-    return _first_difference("architecture", candidate.architecture.model_dump(), nearest.architecture.model_dump())
-
-
-def _first_difference(path: str, found: Any, wanted: Any) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict) and found.keys() == wanted.keys():
-        key = next(key for key in found if found[key] != wanted[key])
-        return _first_difference(f"{path}.{key}", found[key], wanted[key])
-    if isinstance(found, tuple) and isinstance(wanted, tuple) and len(found) == len(wanted):
-        i = next(i for i, (a, b) in enumerate(zip(found, wanted)) if a != b)
-        return _first_difference(f"{path}.{i}", found[i], wanted[i])
-    if isinstance(found, tuple) and isinstance(wanted, tuple):
-        return f"{path} has {len(found)} entries; the nearest here has {len(wanted)}"
-    return f"{path} is {found!r}; the nearest here has {wanted!r}"

@@ -3,17 +3,33 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from offramp.training.settings import SupernetSettings, TrainSettings
+from offramp.training.settings import GateSettings, SupernetSettings, TrainSettings
 
 if TYPE_CHECKING:
     from offramp.training._final import train as train
+    from offramp.training._gated import train_gated as train_gated
     from offramp.training._score import score as score
     from offramp.training._statistics import reestimate as reestimate
     from offramp.training._supernet import train_supernet as train_supernet
 
-_LAZY = {"train": "final", "score": "score", "reestimate": "statistics", "train_supernet": "supernet"}
+_LAZY = {
+    "train": "final",
+    "train_gated": "gated",
+    "score": "score",
+    "reestimate": "statistics",
+    "train_supernet": "supernet",
+}
 
-__all__ = ["SupernetSettings", "TrainSettings", "reestimate", "score", "train", "train_supernet"]
+__all__ = [
+    "GateSettings",
+    "SupernetSettings",
+    "TrainSettings",
+    "reestimate",
+    "score",
+    "train",
+    "train_gated",
+    "train_supernet",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -52,45 +52,49 @@ def fit(
     identity: str,
     checkpoint: Path | None = None,
     track: Tracker,
+    samples_of: Callable[[int], Tensor] | None = None,
 ) -> list[float]:
     """Train `module` in place; gives every epoch's mean loss.
 
     `loss_of(epoch, step)` is asked for the loss of each step. Everything random comes from (`seed`, epoch, step), so
-    a run continued from its checkpoint computes what an uninterrupted one does.
+    a run continued from its checkpoint computes what an uninterrupted one does. `samples_of(epoch)` gives the positions
+    of the train images that an epoch uses, all of them where it is None.
 
     Raises:
         CheckpointError: `checkpoint` belongs to another training.
         FloatingPointError: the loss became infinite or NaN.
     """
     device = next(module.parameters()).device
-    per_epoch = len(data.train) // settings.batch
-    if per_epoch == 0:
-        raise ValueError(f"batch is {settings.batch}, but the train split has only {len(data.train)} images; take less")
+    used = [len(data.train) if samples_of is None else len(samples_of(epoch)) for epoch in range(epochs)]
+    lengths = [count // settings.batch for count in used]
+    if 0 in lengths:
+        raise ValueError(
+            f"batch is {settings.batch}, but the train split has only {min(used)} images for an epoch; take less"
+        )
     params = [p for p in module.parameters() if p.requires_grad]
     optimiser = sgd(params, settings)
-    steps = epochs * per_epoch
+    steps = sum(lengths)
     # OneCycleLR divides by the steps of the rise less one.
     warmup = 0.0 if settings.warmup * steps == 1 else settings.warmup
     schedule = OneCycleLR(optimiser, settings.lr, steps, pct_start=warmup, cycle_momentum=False)
     losses = _resume(checkpoint, identity, module, optimiser, schedule)
-    track.advance(len(losses) * per_epoch * settings.batch)
+    track.advance(sum(lengths[: len(losses)]) * settings.batch)
     with Workers(settings.batch, device) as workers:
         for epoch in range(len(losses), epochs):
             generator, total = (
                 torch.Generator().manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])),
                 0.0,
             )
-            stream = batches(
-                data.train, settings.batch, shuffle_generator=generator, augment=data.augment, drop_last=True
-            )
+            split = data.train if samples_of is None else part(data.train, samples_of(epoch))
+            stream = batches(split, settings.batch, shuffle_generator=generator, augment=data.augment, drop_last=True)
             for step, (images, labels) in enumerate(stream):
-                loss = loss_of(epoch, epoch * per_epoch + step)
+                loss = loss_of(epoch, sum(lengths[:epoch]) + step)
                 total += workers.backward(loss, params, to_float(images, device), labels.to(device))
                 nn.utils.clip_grad_norm_(params, settings.clip)
                 optimiser.step()
                 schedule.step()
                 track.advance(len(images), f"epoch {epoch + 1}/{epochs}, loss {total / (step + 1):.3f}")
-            losses.append(total / per_epoch)
+            losses.append(total / lengths[epoch])
             if not torch.isfinite(torch.tensor(losses[-1])):
                 raise FloatingPointError(
                     f"the loss is {losses[-1]} after epoch {epoch + 1}; lr = {settings.lr} is too high"
@@ -98,6 +102,11 @@ def fit(
             if checkpoint is not None:
                 _store(checkpoint, identity, module, optimiser, schedule, losses)
     return losses
+
+
+def part(split: Split, positions: Tensor) -> Split:
+    """Some images of a split; the split itself, not a copy, where they are all of it."""
+    return split if len(positions) == len(split) else Split(split.images[positions], split.labels[positions])
 
 
 def sgd(params: Sequence[Tensor], settings: OptimiserSettings) -> torch.optim.SGD:

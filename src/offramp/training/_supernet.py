@@ -8,9 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from offramp.nn import Supernet
+from offramp.nn.ofa import load_ofa
 from offramp.progress import Silent, Tracker
 from offramp.spaces import SearchSpace
 from offramp.training._fit import Images, Loss, fit, pick_device
+from offramp.training._gate_losses import gate_loss, gated_exits, split_gates
 from offramp.training._losses import cross_entropy, mixed
 from offramp.training.settings import SupernetSettings
 
@@ -30,12 +32,16 @@ def train_supernet(
     Per step (Yu & Huang 2019): the largest network learns from the labels, its earlier exits also from its last; the
     smallest and `settings.randoms` random ones learn from the labels and from the largest network's last exit. In the
     first `settings.largest_epochs` epochs there is the largest network only (Cai et al. 2020): it costs a fraction of a
-    full step, and what it learns is what the others share.
+    full step, and what it learns is what the others share. Gates learn beside by `confidence_loss`.
 
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
+        OfaError: `settings.init` names a file that does not hold this space's weights.
     """
-    supernet = Supernet(space, seed).to(pick_device())
+    supernet = Supernet(space, seed)
+    if settings.init is not None:
+        load_ofa(supernet, settings.init.removeprefix("ofa:"))
+    supernet = supernet.to(pick_device())
     supernet.normalise(data.mean, data.std)
 
     def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
@@ -45,16 +51,18 @@ def train_supernet(
         networks = space.sandwich(np.random.default_rng((seed, step)), settings.randoms, settings.variants)
         if epoch < settings.largest_epochs:
             networks = networks[:1]
-        exits = len(networks[0][0].exits)
+        exits, gated = len(networks[0][0].exits), [gated_exits(*network) for network in networks]
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
-            logits = supernet(images, *networks[0])
+            logits, gates = split_gates(supernet(images, *networks[0]), space.classes)
             finals = logits[:, exits - 1 :: exits]
             early = [e for e in range(logits.shape[1]) if e % exits < exits - 1]
             teacher = finals.detach().log_softmax(-1).mean(1)
             total = cross_entropy(finals, labels).sum() + distilled(logits[:, early], labels, teacher).sum()
-            for network in networks[1:]:
-                total = total + distilled(supernet(images, *network), labels, teacher).sum()
+            total = total + gate_loss(logits, gates, labels, gated[0])
+            for network, with_gate in zip(networks[1:], gated[1:]):
+                logits, gates = split_gates(supernet(images, *network), space.classes)
+                total = total + distilled(logits, labels, teacher).sum() + gate_loss(logits, gates, labels, with_gate)
             # A sum over networks and exits: as a mean, the last stages would learn at a fraction of the learning rate.
             return total / len(networks[0])
 

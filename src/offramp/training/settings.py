@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
 class OptimiserSettings(BaseModel):
@@ -16,31 +18,86 @@ class OptimiserSettings(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(2e-4, ge=0, description="of convolution and linear weights; norms and biases have none")
     clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
+
+
+class DistilSettings(OptimiserSettings):
+    """And a teacher: the last exit, or in a supernet that of the largest network."""
+
     distill: float = Field(0.5, ge=0, le=1, description="share of the loss that imitates the teacher")
     temperature: PositiveFloat = Field(2.0, description="softens teacher and student alike")
 
 
-class SupernetSettings(OptimiserSettings):
+class SupernetSettings(DistilSettings):
     """Sandwich rule: per step the largest, the smallest and `randoms` random networks, all exits supervised."""
 
     epochs: PositiveInt = 20
     largest_epochs: NonNegativeInt = Field(
         0, description="how many of the epochs, at the start, train the largest network alone (progressive shrinking)"
     )
+    init: str | None = Field(
+        None,
+        pattern=r"^ofa:.+",
+        description='"ofa:PATH" begins with the weights of a Once-for-All checkpoint, else they are random',
+    )
     randoms: NonNegativeInt = Field(1, description="random backbones per step")
     variants: NonNegativeInt = Field(2, description="further branches that every exit of a step's backbones trains")
 
 
-class TrainSettings(OptimiserSettings):
-    """Mixed regime (arXiv 2407.14320): the backbone with its final exit first, then all exits jointly."""
+def _optional(default: object, **more: Any) -> Any:
+    """A field that stays out of the dump at its default, so that checkpoints written before it are still continued."""
+    return Field(default, exclude_if=lambda value: value == default, **more)
+
+
+class TrainSettings(DistilSettings):
+    """Mixed regime (arXiv 2407.14320): the backbone with its final exit first, then all exits jointly.
+
+    A network of few bits is then quantized and imitates itself in float for `quantized_epochs`.
+    """
 
     lr: PositiveFloat = 0.1
     backbone_epochs: NonNegativeInt = 2
     joint_epochs: PositiveInt = 18
     final_weight: PositiveFloat = Field(1.0, description="weight of the final exit's loss; the others weigh 1")
+    quantized_epochs: NonNegativeInt = _optional(4, description="further ones at few bits, where the network has them")
+    quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these")
     inherit: bool = Field(True, description="start from the supernet's weights; otherwise from scratch")
 
     @property
     def epochs(self) -> int:
-        """Both phases together."""
+        """Both phases in float together."""
         return self.backbone_epochs + self.joint_epochs
+
+
+class GateSettings(OptimiserSettings):
+    """NACHOS's schedule for exits with a gate: L = w1 L_acc + w2 L_cost + w3 L_peak (eq. 14).
+
+    Phase 1 trains the backbone with its final exit by cross-entropy, phase 2 everything by L with w3 = 0, phase 3 by
+    all of L. Phases, batch, rate, momentum and decay are the paper's, for ImageNet weights; from scratch raise `lr`.
+    """
+
+    lr: PositiveFloat = 0.01
+    weight_decay: float = Field(5e-5, ge=0, description="of convolution and linear weights; norms and biases have none")
+    phases: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
+        (10, 5, 5), description="epochs of each phase"
+    )
+    weight_accuracy: float = Field(1.0, ge=0, description="w1, of L_acc")
+    weight_cost: float = Field(1.0, ge=0, description="w2, of L_cost; without max_macs there is none")
+    weight_peak: float = Field(1.0, ge=0, description="w3, of L_peak")
+    accuracy_form: Literal["paper", "code"] = Field("paper", description="L_acc of the paper's text, or of its code")
+    mac_rule: Literal["executed", "paper"] = Field(
+        "executed", description="how leaving at an exit is charged in L_cost"
+    )
+    max_macs: PositiveFloat | None = Field(None, description="M_max, the bound on mean MACs in L_cost")
+    support: float = Field(0.1, gt=0, lt=1, description="share of train that L_peak's support matrix is measured on")
+    inherit: bool = Field(True, description="start from the supernet's weights; otherwise from scratch")
+
+    @model_validator(mode="after")
+    def _trains(self) -> GateSettings:
+        if not sum(self.phases):
+            raise ValueError("phases are all 0; give at least one epoch")
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """All phases together."""
+        return sum(self.phases)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offramp.search.metric import METRICS
 from offramp.search.pareto import hypervolume, non_dominated
+from offramp.search.penalty import DOMINATIONS, capped, remaining
 from offramp.search.problem import Problem
 from offramp.search.sampling import draw
 from offramp.search.trial import Trial
@@ -16,6 +18,7 @@ from offramp.spaces import Genotype
 
 _NEEDED = 4  # evaluations before anything can be predicted
 Array = NDArray[np.float64]
+Report = Callable[[Mapping[str, Any]], None]
 
 
 class SurrogateProposer:
@@ -25,7 +28,16 @@ class SurrogateProposer:
     those picked before, so that it is good and diverse at once.
 
     `model` is one of `surrogates.SURROGATES`; `population` and `generations` are those of the NSGA-II inside;
-    `crossover` and `mutation` as in `evolution.nsga2`.
+    `crossover` and `mutation` as in `evolution.nsga2`. `domination` is how that NSGA-II treats constraints:
+    "feasibility" puts what is feasible first; "penalty" replaces the objectives that have a bound by NACHOS' F_CM (see
+    `evolution.PenaltySurvival`), other constraints stay what they are. Either way the batch is picked from what is
+    predicted to be feasible as long as there is enough.
+
+    `report` is told of every batch: the number of `trials` it was proposed from, the `surrogates` (metric -> model, and
+    where "auto" chose it `tau`, its mean, `tau_std`, and those of all `models`), and `phi` under "penalty".
+
+    Raises:
+        ValueError: an unknown name, or "penalty" with no objective that has an upper bound.
     """
 
     name = "surrogate"
@@ -38,13 +50,20 @@ class SurrogateProposer:
         generations: int = 25,
         crossover: str = "uniform",
         mutation: float | None = None,
+        domination: str = "feasibility",
+        report: Report | None = None,
     ) -> None:
         from offramp.search.evolution import check_crossover
         from offramp.search.surrogates import SURROGATES
 
         if model not in SURROGATES:
             raise ValueError(f"model is {model!r}; known are {', '.join(SURROGATES)}")
-        self._problem, self._model = problem, model
+        if domination not in DOMINATIONS:
+            raise ValueError(f"domination is {domination!r}; known are {', '.join(DOMINATIONS)}")
+        if domination == "penalty" and not capped(problem):
+            raise ValueError(f"domination 'penalty' needs an objective with an upper bound; {_bounds(problem)}")
+        self._problem, self._model, self._report = problem, model, report
+        self._bounds = capped(problem) if domination == "penalty" else {}
         self._population, self._generations = population, generations
         self._crossover, self._mutation = check_crossover(crossover), mutation
 
@@ -59,7 +78,9 @@ class SurrogateProposer:
         self, trials: Sequence[Trial], seen: set[Genotype], count: int, rng: np.random.Generator
     ) -> list[Genotype]:
         predict = _Predictor(self._problem, trials, self._model, int(rng.integers(2**31)))
-        found = self._evolve(trials, seen, predict, rng)
+        found, phi = self._evolve(trials, seen, predict, rng)
+        if self._report is not None:
+            self._report({"trials": len(seen), "surrogates": predict.chosen, **({"phi": phi} if phi else {})})
         if not found:
             return []
         losses, violations = predict(found)
@@ -72,20 +93,26 @@ class SurrogateProposer:
 
     def _evolve(
         self, trials: Sequence[Trial], seen: set[Genotype], predict: _Predictor, rng: np.random.Generator
-    ) -> list[Genotype]:
-        """The genotypes not yet seen in the last generation."""
+    ) -> tuple[list[Genotype], dict[str, float]]:
+        """The genotypes not yet seen in the last generation; objective -> phi, where it is judged by F_CM."""
         from pymoo.core.population import Population
         from pymoo.optimize import minimize
 
-        from offramp.search.evolution import GenotypeProblem, genotypes, nsga2
+        from offramp.search.evolution import GenotypeProblem, PenaltySurvival, genotypes, nsga2
 
-        parents = _best(self._problem, trials)[: self._population // 2]
-        fresh = draw(self._problem, self._population - len(parents), rng, set(parents))
+        problem, penalty = self._problem, PenaltySurvival(self._bounds) if self._bounds else None
+        parents = _best(problem, trials)[: self._population // 2]
+        fresh = draw(problem, self._population - len(parents), rng, set(parents))
         start = Population.new("X", np.array(parents + fresh))
-        algorithm = nsga2(self._problem, start, self._population, (), self._crossover, self._mutation)
-        space = GenotypeProblem(self._problem, predict)
+        algorithm = nsga2(problem, start, self._population, (), self._crossover, self._mutation, penalty)
+        space = GenotypeProblem(problem, predict)
+        if penalty is not None:
+            left = remaining(problem)
+            space = GenotypeProblem(problem, lambda g: predict.uncapped(g, self._bounds, left), len(left))
         result = minimize(space, algorithm, ("n_gen", self._generations), seed=int(rng.integers(2**31)))
-        return [genotype for genotype in genotypes(result.pop.get("X")) if genotype not in seen]
+        last = result.algorithm.survival  # pymoo works on a copy
+        phi = {problem.objectives[column]: share for column, share in last.phi.items()} if penalty is not None else {}
+        return [genotype for genotype in genotypes(result.pop.get("X")) if genotype not in seen], phi
 
 
 class _Predictor:
@@ -106,7 +133,35 @@ class _Predictor:
                 log = METRICS[name].log and bool((values > 0).all())
                 self._fitted[name] = (fit(model, x, np.log(values) if log else values, seed), log)
 
+    @property
+    def chosen(self) -> dict[str, dict[str, Any]]:
+        """Metric -> the model it is predicted by, with its tau where that was computed."""
+        found: dict[str, dict[str, Any]] = {}
+        for metric, (model, _) in self._fitted.items():
+            found[metric] = {"model": model.name}
+            if model.ranks:
+                ranks = {name: {"tau": tau, "tau_std": std} for name, (tau, std) in model.ranks.items()}
+                found[metric] |= {**ranks[model.name], "models": ranks}
+        return found
+
     def __call__(self, genotypes: Sequence[Genotype]) -> tuple[Array, Array]:
+        losses, violations = self._predict(genotypes)
+        return self._problem.comparable(losses), violations
+
+    def uncapped(
+        self, genotypes: Sequence[Genotype], bounds: Mapping[int, float], left: Sequence[int]
+    ) -> tuple[Array, Array]:
+        """As a call, but the losses of columns `bounds` in their own unit, and only the violations of columns `left`.
+
+        F_CM adds and subtracts costs, so logarithms would not do.
+        """
+        losses, violations = self._predict(genotypes)
+        found = self._problem.comparable(losses)
+        columns = list(bounds)
+        found[:, columns] = losses[:, columns]
+        return found, violations[:, list(left)]
+
+    def _predict(self, genotypes: Sequence[Genotype]) -> tuple[Array, Array]:
         x = self._features(genotypes)
         predicted = {name: _value(model.predict(x), log) for name, (model, log) in self._fitted.items()}
         metrics = [
@@ -115,7 +170,7 @@ class _Predictor:
         ]
         losses = np.array([self._problem.losses(m) for m in metrics])
         violations = np.array([list(self._problem.violations(m).values()) for m in metrics])
-        return self._problem.comparable(losses), violations.reshape(len(genotypes), -1)
+        return losses, violations.reshape(len(genotypes), -1)
 
 
 def pick(losses: Array, reached: Array, count: int) -> list[int]:
@@ -133,6 +188,11 @@ def pick(losses: Array, reached: Array, count: int) -> list[int]:
         picked.append(best)
         front = np.concatenate([front, unit[[best]]])
     return picked
+
+
+def _bounds(problem: Problem) -> str:
+    constraints = ", ".join(map(str, problem.constraints)) or "none"
+    return f"objectives are {', '.join(problem.objectives)}, constraints {constraints}"
 
 
 def _value(predicted: Array, log: bool) -> Array:

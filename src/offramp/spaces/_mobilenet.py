@@ -1,0 +1,160 @@
+"""The backbone that NACHOS, EDANAS and AEBNAS search: Once-for-All's MobileNetV3 (Cai et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from offramp.architecture import Activation, Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
+from offramp.spaces._check import check_ascending, difference
+from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
+
+STAGES = 5
+"""Stages, each with an exit behind it: an early one behind the first four, the final one behind the last."""
+
+_STEM = 16
+_WIDTHS = (24, 40, 80, 112, 160)
+_FINAL, _LAST = 960, 1280  # channels of the final exit's convolution and of its hidden layer
+_STRIDES = (2, 2, 2, 1, 2)
+_SQUEEZE = (False, True, False, True, True)
+_ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "hardswish", "hardswish", "hardswish")
+
+
+class BackboneOptions(BaseModel):
+    """What may be chosen in the backbone, ascending and without repetition; `width` scales every layer's channels.
+
+    With the defaults the networks are those of the Once-for-All supernet "w1.0".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depths: tuple[PositiveInt, ...] = (2, 3, 4)
+    kernels: tuple[Literal[3, 5, 7], ...] = (3, 5, 7)
+    expansions: tuple[PositiveInt, ...] = (3, 4, 6)
+    width: float = Field(1.0, gt=0, le=4, description="factor on the channels, which are rounded to multiples of 8")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> BackboneOptions:
+        for name in ("depths", "kernels", "expansions"):
+            check_ascending(name, getattr(self, name))
+        return self
+
+
+class Backbone:
+    """Gene values <-> the blocks of the five stages, for given options.
+
+    Genes of stage i: `i.depth`, then `i.j.kernel` of each block j, then `i.j.expansion` (inactive beyond the depth).
+    The first convolution and the block without expansion behind it are fixed, and stand in stage 0.
+    """
+
+    def __init__(self, options: BackboneOptions) -> None:
+        self.options = options
+        self.widths = tuple(make_divisible(width * options.width) for width in _WIDTHS)
+
+    def genes(self, stage: int) -> list[Gene]:
+        """The genes of one stage; the paper's genotype has those of all five in order, 45 with the default options."""
+        o, blocks = self.options, range(max(self.options.depths))
+        return [
+            Gene(f"{stage}.depth", o.depths),
+            *(Gene(f"{stage}.{j}.kernel", o.kernels) for j in blocks),
+            *(Gene(f"{stage}.{j}.expansion", o.expansions) for j in blocks),
+        ]
+
+    def all_genes(self) -> list[Gene]:
+        """The genes of the five stages, in order."""
+        return [gene for stage in range(STAGES) for gene in self.genes(stage)]
+
+    def stages(self, values: Mapping[str, Any]) -> tuple[tuple[Block, ...], ...]:
+        """The blocks of the five stages that the genes' values ask for; block j of stage i reads genes `i.j` only."""
+        channels = make_divisible(_STEM * self.options.width)
+        stem = Conv(out=channels, kernel=3, stride=2, act="hardswish")
+        first = Bottleneck(out=channels, hidden=0, kernel=3, stride=1, act="relu")
+        found: list[tuple[Block, ...]] = []
+        for i, width in enumerate(self.widths):
+            blocks: list[Block] = [] if i else [stem, first]
+            for j in range(values[f"{i}.depth"]):
+                hidden = channels * values[f"{i}.{j}.expansion"]
+                squeeze = make_divisible(hidden // 4) if _SQUEEZE[i] else 0
+                kernel, stride = values[f"{i}.{j}.kernel"], 1 if j else _STRIDES[i]
+                blocks.append(
+                    Bottleneck(
+                        out=width, hidden=hidden, kernel=kernel, stride=stride, squeeze=squeeze, act=_ACTIVATIONS[i]
+                    )
+                )
+                channels = width
+            found.append(tuple(blocks))
+        return tuple(found)
+
+    def values(self, stages: Sequence[Sequence[Block]]) -> dict[str, Any]:
+        """The gene values that `stages` reads like; what does not fit shows when they are built again and compared.
+
+        Genes of blocks that are not there are left out.
+        """
+        values: dict[str, Any] = {}
+        channels = make_divisible(_STEM * self.options.width)
+        for i, stage in enumerate(stages):
+            blocks = [block for block in stage if isinstance(block, Bottleneck) and block.hidden]
+            values[f"{i}.depth"] = len(blocks)
+            for j, block in enumerate(blocks):
+                values |= {f"{i}.{j}.kernel": block.kernel, f"{i}.{j}.expansion": block.hidden // channels}
+                channels = block.out
+        return values
+
+    def smallest(self) -> dict[str, Any]:
+        """The values of the backbone with the fewest MACs."""
+        return {gene.name: gene.choices[0] for gene in self.all_genes()}
+
+    def largest(self) -> dict[str, Any]:
+        """The values of the backbone with the most MACs, of which every other one is a slice."""
+        return {gene.name: gene.choices[-1] for gene in self.all_genes()}
+
+    def size(self) -> int:
+        """How many different backbones there are."""
+        per_block = len(self.options.kernels) * len(self.options.expansions)
+        return sum(per_block**depth for depth in self.options.depths) ** STAGES
+
+    def final_exit(self) -> Branch:
+        """Once-for-All's own head: pointwise convolution, mean of each channel, hidden layer, classifier."""
+        final, last = (make_divisible(width * self.options.width) for width in (_FINAL, _LAST))
+        return head(final, last)
+
+
+def head(channels: int, hidden: int) -> Branch:
+    """An exit in the manner of Once-for-All: pointwise to `channels`, mean, hidden layer without bias, classifier."""
+    return Branch(
+        blocks=(Conv(out=channels, kernel=1, act="hardswish"),),
+        hidden=(Dense(out=hidden, act="hardswish", bias=False),),
+    )
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `value`, or the next one where that is more than a tenth too small."""
+    nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return nearest if nearest >= 0.9 * value else nearest + divisor
+
+
+def assemble(space: SearchSpace, blocks: Sequence[tuple[Block, ...]], exits: Sequence[Branch | None]) -> Architecture:
+    """The network of these stages (their blocks, and the exit behind each) for `space`'s images and classes."""
+    stages = tuple(Stage(blocks=of, exit=exit) for of, exit in zip(blocks, exits, strict=True))
+    return Architecture(input=space.input, classes=space.classes, stages=stages)
+
+
+def checked(space: SearchSpace, candidate: Candidate, values: dict[str, Any]) -> Genotype:
+    """The genotype of `candidate`, which reads like `values`: `SearchSpace.encode` for spaces on this backbone.
+
+    Raises:
+        ValueError: `space` holds no candidate with these values, or the one it holds is another; the message names what
+        does not fit.
+    """
+    found = (candidate.architecture.input, candidate.architecture.classes)
+    if found != (space.input, space.classes):
+        raise ValueError(f"(input, classes) is {found}; this space is for {(space.input, space.classes)}")
+    genotype = space.indices(values)
+    nearest = space.decode(genotype)
+    if nearest != candidate:
+        raise ValueError(
+            f"the candidate lies outside space {space.name!r} with these options: {difference(candidate, nearest)}"
+        )
+    return genotype

@@ -1,0 +1,81 @@
+"""What a run makes of its recipe, short of training anything."""
+
+import tomllib
+
+import pytest
+
+from offramp.pipeline import Run
+from offramp.recipe import Recipe, RecipeError
+from offramp.search.proposers import SurrogateProposer
+
+MINIMAL = "[policy]\nmean_macs = 1e5\n"
+
+
+def old_recipe(**more):
+    """A run's recipe as it was written before these keys were there."""
+    stored = tomllib.loads(Recipe.parse(MINIMAL).to_toml())
+    for section, key in [
+        ("search", "evaluator"),
+        ("search", "surrogate"),
+        ("search", "domination"),
+        ("policy", "tune"),
+    ]:
+        del stored[section][key]
+    import tomli_w
+
+    return tomli_w.dumps(stored | more)
+
+
+def test_a_folder_of_an_older_recipe_still_opens(tmp_path):
+    (tmp_path / "recipe.toml").write_text(old_recipe())
+    run = Run.open(Recipe.parse(MINIMAL), tmp_path)
+    assert run.recipe.search.evaluator == "one-shot"
+    assert Run.stored(tmp_path).recipe == Recipe.parse(MINIMAL)
+
+
+@pytest.mark.parametrize(
+    "override, difference",
+    [
+        ("search.evaluator=fine-tune", "search.evaluator: 'one-shot' then, 'fine-tune' now"),
+        ("search.surrogate=auto", "search.surrogate: 'gp' then, 'auto' now"),
+        ("policy.tune=false", "policy.tune: True then, False now"),
+    ],
+)
+def test_it_is_not_taken_for_a_run_of_what_is_new(tmp_path, override, difference):
+    (tmp_path / "recipe.toml").write_text(old_recipe())
+    with pytest.raises(RecipeError, match="another run") as caught:
+        Run.open(Recipe.parse(MINIMAL, overrides=[override]), tmp_path)
+    assert difference in caught.value.problems
+
+
+def test_a_folder_whose_recipe_has_keys_that_are_no_more_names_them(tmp_path):
+    (tmp_path / "recipe.toml").write_text(old_recipe(gone={"key": 1}))
+    with pytest.raises(RecipeError) as caught:
+        Run.open(Recipe.parse(MINIMAL), tmp_path)
+    assert any(problem.startswith("gone") for problem in caught.value.problems)
+
+
+FINE = ["search.evaluator=fine-tune"]
+
+
+@pytest.mark.parametrize(
+    "overrides, needed",
+    [
+        ([], True),
+        (["train.inherit=false"], True),
+        (FINE, True),
+        ([*FINE, "finetune.inherit=false"], True),
+        ([*FINE, "train.inherit=false"], True),
+        ([*FINE, "finetune.inherit=false", "train.inherit=false"], False),
+    ],
+)
+def test_a_supernet_is_wanted_only_where_something_starts_from_it(tmp_path, overrides, needed):
+    assert Run(Recipe.parse(MINIMAL, overrides=overrides), tmp_path).needs_supernet == needed
+
+
+def test_the_proposer_is_made_as_the_recipe_says(tmp_path):
+    text = MINIMAL + '[search]\nsurrogate = "auto"\ndomination = "penalty"\nconstraints = ["mean_macs <= 1e5"]\n'
+    run = Run(Recipe.parse(text), tmp_path)
+    made = run._proposer("surrogate", run.study)
+    assert isinstance(made, SurrogateProposer)
+    assert (made._model, made._bounds) == ("auto", {1: 1e5})
