@@ -16,7 +16,9 @@ def test_a_space_without_gates_is_told_before_anything_runs():
     with pytest.raises(RecipeError) as caught:
         Recipe.parse(recipe("offramp"))
     (problem,) = caught.value.problems
-    assert problem.startswith("policy.measures: gate, gate_sum reads the exits' gates, and the exits of space 'offramp'")
+    assert problem.startswith(
+        "policy.measures: gate, gate_sum reads the exits' gates, and the exits of space 'offramp'"
+    )
 
 
 @pytest.mark.parametrize("name", GATED)

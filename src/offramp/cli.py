@@ -250,7 +250,7 @@ def build(
     """Compute the layer table of a device for a search space, with ZigZag; what is already known is kept."""
     import tomllib
 
-    from offramp.cost import build_table, hardware
+    from offramp.cost import build_table, describe
     from offramp.layers import layers
     from offramp.spaces import space as find_space
 
@@ -263,7 +263,7 @@ def build(
         for stage in layers(network)
         for layer in (*stage.backbone, *stage.branch)
     }
-    made = build_table(hardware(name), needed.values(), workers, on_chip_only, out)
+    made = build_table(describe(name), needed.values(), workers, on_chip_only, out)
     line = f"{made.path}: {made.computed:,} entries computed, {made.entries:,} in all"
     _out.print(line, highlight=False, soft_wrap=True)
 

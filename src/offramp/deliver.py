@@ -15,11 +15,11 @@ from offramp.cost import NetworkCost, cost
 from offramp.data import Split, Task
 from offramp.nn import EarlyExitNet, Supernet
 from offramp.nn.quantize import is_quantized, rounds, skeleton
-from offramp.policy import Curve, Goal, Policy, ScoreTable, curve, operate, tune
+from offramp.policy import GATE_MEASURES, MEASURES, Curve, Goal, Policy, ScoreTable, curve, operate, tune
 from offramp.progress import track
 from offramp.recipe import Recipe
 from offramp.run_folder import identity, write_json, write_text
-from offramp.training import score, train
+from offramp.training import score, train_either
 
 
 def deliver(
@@ -152,9 +152,12 @@ def _trained(
     epochs = settings.epochs + (settings.quantized_epochs if is_quantized(architecture.precision) else 0)
     total = epochs * (len(task.train) // settings.batch * settings.batch)
     made_of = identity(architecture.to_json(), settings.model_dump(), seed, task.fingerprint(), supernet is not None)
+    if recipe.gates is not None and architecture.gated:
+        total = recipe.gates.epochs * (len(task.train) // recipe.gates.batch * recipe.gates.batch)
+        made_of = identity(made_of, recipe.gates.model_dump())
     with track(f"training {folder.name}", total) as bar:
-        return train(
-            architecture, data, settings,
+        return train_either(
+            architecture, data, settings, recipe.gates,
             supernet=supernet, seed=seed, identity=made_of, checkpoint=folder / "checkpoint", track=bar,
         )  # fmt: skip
 
@@ -164,12 +167,18 @@ def _tuned(net: EarlyExitNet, goal: Goal, recipe: Recipe, select: Split) -> tupl
     table = score(net, select)
     while True:
         leaving = cost(net.architecture).leaving("macs", recipe.policy.mac_rule)
-        tuned = tune(table, leaving, goal, measures=recipe.policy.measures)
+        tuned = tune(table, leaving, goal, measures=_measures(recipe, net.architecture))
         shares = tuned.operation.utilisation
         used = [e for e, share in enumerate(shares) if share > 0]
         if len(used) == len(shares):
             return net, tuned.policy, table
         net, table = keep_exits(net, used), table.keep(used)
+
+
+def _measures(recipe: Recipe, architecture: Architecture) -> tuple[str, ...]:
+    """The recipe's measures that this network has: a static one beside gated ones has no gates to read."""
+    found = tuple(m for m in recipe.policy.measures if architecture.gated or m not in GATE_MEASURES)
+    return found or MEASURES[:1]
 
 
 def keep_exits(net: EarlyExitNet, exits: Sequence[int]) -> EarlyExitNet:

@@ -156,7 +156,9 @@ class Run:
         if finetune is None:
             return OneShot(self.supernet, data, goal, statistics_images=settings.statistics_images, **common)
         supernet = self.supernet if finetune.inherit else None
-        return FineTune(data, finetune, goal, supernet=supernet, seed=self.recipe.seed, **common)
+        return FineTune(
+            data, finetune, goal, supernet=supernet, seed=self.recipe.seed, gates=self.recipe.gates, **common
+        )
 
     def write_front(self) -> None:
         """Write `front.json`: every trial, and which of them make the front."""

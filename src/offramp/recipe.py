@@ -25,7 +25,7 @@ from offramp.policy import GATE_MEASURES, MEASURES
 from offramp.search import METRICS, Constraint
 from offramp.search.penalty import DOMINATIONS
 from offramp.spaces import SPACES, options_of, space
-from offramp.training import SupernetSettings, TrainSettings
+from offramp.training import GateSettings, SupernetSettings, TrainSettings
 
 # As in search/proposers and search/surrogates, which would load scikit-learn; a test holds them equal.
 _PROPOSERS = ("random", "nsga2", "surrogate")
@@ -194,6 +194,9 @@ class Recipe(_Section):
     search: SearchSection = SearchSection()
     finetune: TrainSettings | None = Field(None, description="how the fine-tune evaluator trains a candidate")
     train: TrainSettings = TrainSettings()
+    gates: GateSettings | None = Field(
+        None, description="NACHOS's training, in place of [train] and [finetune], of networks whose exits have gates"
+    )
     deliver: DeliverSection = DeliverSection()
     export: ExportSection = ExportSection()
 
@@ -257,6 +260,7 @@ class Recipe(_Section):
                 problems += _lines(error, ("space",))
         if not problems:
             problems += _missing_gates(recipe)
+            problems += _useless_gates(recipe)
         if problems:
             raise RecipeError(source, problems)
         return recipe
@@ -265,18 +269,24 @@ class Recipe(_Section):
 def _missing_gates(recipe: Recipe) -> list[str]:
     """The measures that read gates, where the space's exits have none, as lines."""
     asked = [measure for measure in recipe.policy.measures if measure in GATE_MEASURES]
-    if not asked:
-        return []
-    try:  # whether exits have gates does not depend on the images, whose shape is not known yet
-        largest = space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options).largest()
-    except ValueError:
-        return []
-    if largest.gated:
+    if not asked or _gated(recipe):
         return []
     return [
         f"policy.measures: {', '.join(asked)} reads the exits' gates, and the exits of space "
         f"{recipe.space.name!r} have none; choose among {', '.join(MEASURES)}, or a space whose exits have gates"
     ]
+
+
+def _useless_gates(recipe: Recipe) -> list[str]:
+    """A section [gates] for a space whose exits have none, as a line."""
+    if recipe.gates is None or _gated(recipe):
+        return []
+    return [f"gates: the exits of space {recipe.space.name!r} have no gates; drop the section"]
+
+
+def _gated(recipe: Recipe) -> bool:
+    """Whether the space's exits have gates: that does not depend on the images, whose shape is not known yet."""
+    return space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options).largest().gated
 
 
 def shipped() -> dict[str, Path]:

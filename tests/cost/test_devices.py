@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from offramp import cost as cost_of
 from offramp import space
 from offramp.cli import app
-from offramp.cost import DEVICES, DeviceError, Hardware, device, hardware
+from offramp.cost import DEVICES, DeviceError, Hardware, describe, device
 from offramp.cost.devices import _FILES
 
 REFERENCES = ["ascend-like", "edge-tpu-like", "eyeriss-like", "meta-prototype", "tesla-npu-like", "tpu-like"]
@@ -21,7 +21,7 @@ def test_the_devices_known():
 
 
 def test_quad_edge_tpu_has_the_paper_s_figures():
-    found = hardware("quad-edge-tpu")
+    found = describe("quad-edge-tpu")
     assert (found.cores, found.units, found.array.mac_pj) == (4, 1024, 0.04)
     assert list(found.array.sizes.values()) == [8, 8, 4, 4]
     memories = {m.name: (m.bits, m.ports[0].bits[1], m.read_pj, m.write_pj, m.operands) for m in found.memory}
@@ -35,8 +35,8 @@ def test_quad_edge_tpu_has_the_paper_s_figures():
     assert found.mesh is not None
     mesh = (found.mesh.columns, found.mesh.rows, found.mesh.link_bits, found.mesh.offchip_bits, found.mesh.offchip_pj)
     assert mesh == (2, 2, 32, 64, 1000)
-    assert hardware("edge-tpu").digest() == found.digest()  # one core of it: the same table serves both
-    assert hardware("edge-tpu").cores == 1
+    assert describe("edge-tpu").digest() == found.digest()  # one core of it: the same table serves both
+    assert describe("edge-tpu").cores == 1
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -46,7 +46,7 @@ def test_zigzag_s_devices_are_as_it_describes_them(name):
     path = f"{zigzag.__path__[0]}/inputs/hardware/{name.replace('-', '_')}.yaml"
     with open(path) as file:
         wanted = yaml.safe_load(file)
-    found = hardware(name)
+    found = describe(name)
     assert list(found.array.sizes.values()) == wanted["operational_array"]["sizes"]
     assert found.array.mac_pj == wanted["operational_array"]["unit_energy"]
     names = {"I1": "I", "I2": "W", "O": "O"}
@@ -115,11 +115,11 @@ def test_a_file_that_is_no_toml_and_a_name_that_is_none(tmp_path):
     with pytest.raises(ValueError, match="device is 'toaster'; known are analytic, "):
         device("toaster")
     with pytest.raises(ValueError, match="describes no hardware"):
-        hardware("analytic")
+        describe("analytic")
 
 
 def test_room_on_chip():
-    found, half = hardware("quad-edge-tpu"), 8 * 1024**2
+    found, half = describe("quad-edge-tpu"), 8 * 1024**2
     assert found.fits(half, half, True, True)
     assert not found.fits(half, half + 1, True, True)
     assert found.fits(2 * half, 9 * half, True, False)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from offramp.cost import DeviceModel, Geometry, MissingLayer, Placement, Table, build_table, cost, hardware, zigzag
+from offramp.cost import DeviceModel, Geometry, MissingLayer, Placement, Table, build_table, cost, describe, zigzag
 from offramp.cost.tables import PLACEMENTS, Entry, key, read, wanted, write
 from offramp.layers import Layer, Shape, layers
 from offramp.spaces import space
@@ -13,7 +13,7 @@ needs_zigzag = pytest.mark.skipif(
     not zigzag.available(), reason="zigzag-dse 3.9.1 is not installed (pip install 'offramp[zigzag]')"
 )
 CHIP, DRAM = PLACEMENTS[0], PLACEMENTS[3]
-QUAD = hardware("quad-edge-tpu")
+QUAD = describe("quad-edge-tpu")
 MODEL = DeviceModel(QUAD, Table(QUAD, Table.open(QUAD).rows))  # shipped entries alone, nothing is computed
 
 WIDE = Layer("wide", "conv", Shape(32, 32, 32), Shape(192, 32, 32), weight_bits=8, act_bits=8)
@@ -169,8 +169,8 @@ def test_files_of_other_devices_are_passed_over_and_broken_ones_named(tmp_path):
     path, entry = tmp_path / "t.json", Entry(1, 2, 3, 4, (1, 0, 0), (1, 1, 1), (1, 1, 1), (1, 0, 0))
     write(path, QUAD, {"a": entry, "b": None})
     assert read(path, QUAD) == {"a": entry, "b": None}
-    assert read(path, hardware("edge-tpu")) == {"a": entry, "b": None}
-    assert read(path, hardware("tpu-like")) == {}
+    assert read(path, describe("edge-tpu")) == {"a": entry, "b": None}
+    assert read(path, describe("tpu-like")) == {}
     path.write_text(path.read_text()[:-8])
     with pytest.raises(ValueError, match=r"t\.json is no layer table"):
         read(path, QUAD)

@@ -89,15 +89,15 @@ def every_kind() -> Architecture:
     return Architecture(input=(3, 21, 17), classes=10, stages=stages)
 
 
-def gated() -> Architecture:
-    """Four exits: with a gate, without, with a gate behind a hidden layer, and the final one."""
+def gated(second: bool = True) -> Architecture:
+    """Four exits: with a gate, with one or without, with a gate behind a hidden layer, and the final one."""
     plain = {"norm": False, "act": "relu"}
     stages = (
         Stage(
             blocks=(Conv(out=8, stride=2),),
             exit=Branch(blocks=(Pool(kernel=2), Activate(), Conv(out=6, **plain)), pool="none", gate=True),
         ),
-        Stage(blocks=(Separable(out=9),), exit=Branch(pool="max")),
+        Stage(blocks=(Separable(out=9),), exit=Branch(pool="max", gate=second)),
         Stage(blocks=(Conv(out=9),)),
         Stage(blocks=(Conv(out=10, stride=2),), exit=Branch(hidden=(Dense(out=12),), gate=True)),
         Stage(blocks=(Conv(out=11),), exit=Branch()),

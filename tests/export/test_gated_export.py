@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from export_nets import CLASSES, gated, random_images, spread_policy, tiny, trained_like
 from onnx import TensorProto, helper
 
@@ -14,24 +15,33 @@ from offramp.policy import CERTAIN, GATE_MEASURES, MEASURES, Policy, confidence
 @pytest.mark.parametrize("measure", [*GATE_MEASURES, *MEASURES])
 def test_runtime_and_eager_agree(tmp_path, measure):
     net, images = trained_like(gated()), random_images(gated())
-    policy = spread_policy(net, images, measure) if measure in MEASURES else _spread(net, images, measure)
-    check = export_onnx(net, policy, tmp_path / "model.onnx", classes=CLASSES, images=images)
+    assert agreed(net, spread_policy(net, images, measure), images, tmp_path) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("measure", GATE_MEASURES)
+def test_an_exit_without_a_gate_among_others_is_certain(tmp_path, measure):
+    """Where it lets samples pass all the same, eq. 5 scores the exits behind it nearly 0, the sum 1."""
+    net, images = trained_like(gated(second=False)), random_images(gated())
+    with torch.inference_mode():
+        c = np.sort(net(images.float())[:, 0, -1].double().sigmoid().numpy())
+    first = (c[20] + c[21]) / 2
+    assert agreed(net, Policy(measure, (first, np.inf, 0.5)), images, tmp_path) == (
+        {0, 3} if measure == "gate" else {0, 2}
+    )
+    assert agreed(net, Policy(measure, (first, 0.01, 0.5)), images, tmp_path) == {0, 1}
+
+
+def agreed(net, policy, images, folder) -> set[int]:
+    """Check file against eager inference; the exits that were taken."""
+    check = export_onnx(net, policy, folder / "model.onnx", classes=CLASSES, images=images)
     assert (check.n, check.exit_agreement, check.top1_agreement, check.flips) == (40, 1.0, 1.0, 0)
     logits, taken = net.infer(images.float(), policy)
-    model = Model(tmp_path / "model.onnx")
+    model = Model(folder / "model.onnx")
     results = [model.run(image) for image in images.numpy()]
     assert [exit for _, exit in results] == taken.tolist()
     np.testing.assert_allclose(np.stack([found for found, _ in results]), logits, atol=2e-4)
-    assert set(taken.tolist()) >= {0, 2}
     assert model.predict(images[0].numpy()).class_name in CLASSES
-
-
-def _spread(net, images, measure) -> Policy:
-    """Thresholds at which some leave at every exit but the second, which has no gate and takes all it is let."""
-    said = net(images.float()).detach().numpy()
-    scores = np.sort(confidence(measure, said[..., :-1], said[..., -1]).astype(float), axis=0)
-    first, third = ((scores[20, e] + scores[21, e]) / 2 for e in (0, 2))
-    return Policy(measure, (first, np.inf, third if measure == "gate" else -np.inf))
+    return set(taken.tolist())
 
 
 @pytest.mark.parametrize("measure", GATE_MEASURES)

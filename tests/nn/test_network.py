@@ -21,7 +21,7 @@ def test_logits_of_every_exit(name, shape):
             logits = net(images(3, shape))
             maps = net.features(images(3, shape))
             again = net.classify(maps)
-        assert logits.shape == (3, len(architecture.exits), 5)
+        assert logits.shape == (3, len(architecture.exits), 5 + int(architecture.gated))
         assert torch.isfinite(logits).all()
         assert len(maps) == len(architecture.exits)
         assert torch.equal(again, logits)

@@ -7,7 +7,7 @@ from tiny_networks import images
 
 from offramp.architecture import Bottleneck
 from offramp.nn import Supernet
-from offramp.nn.ofa import OfaError, load_ofa
+from offramp.nn.ofa import OfaError, _wanted, load_ofa
 from offramp.spaces import space
 
 WIDTHS, STRIDES = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2)
@@ -177,3 +177,9 @@ def test_a_wrong_file_is_told_by_its_keys(supernet, stored, tmp_path):
     (tmp_path / "noise.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(OfaError, match="cannot be read"):
         load_ofa(supernet, tmp_path / "noise.pth")
+
+
+@pytest.mark.parametrize("name", ["nachos", "aebnas"])
+def test_other_spaces_on_this_backbone_read_the_same_keys(supernet, name):
+    """A resized input shifts the blocks of stage 0, not their weights."""
+    assert _wanted(Supernet(space(name, (3, 64, 64), classes=10), seed=1)) == _wanted(supernet)

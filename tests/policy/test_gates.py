@@ -14,7 +14,11 @@ from offramp.policy import CERTAIN, GATE_MEASURES, MEASURES, Goal, Policy, Score
 @st.composite
 def gated_tables(draw: st.DrawFn, max_samples: int = 8, max_exits: int = 4) -> ScoreTable:
     """Small tables with ties; some exits but the last have no gate."""
-    samples, exits, classes = draw(st.integers(1, max_samples)), draw(st.integers(1, max_exits)), draw(st.integers(2, 3))
+    samples, exits, classes = (
+        draw(st.integers(1, max_samples)),
+        draw(st.integers(1, max_exits)),
+        draw(st.integers(2, 3)),
+    )
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     gates = rng.integers(-3, 4, (samples, exits)) * draw(st.sampled_from([0.0, 0.5, 1.0, 12.0]))
     gates[:, rng.random(exits) < 0.2] = CERTAIN
@@ -54,9 +58,7 @@ def test_does_not_look_ahead(table, measure, exit):
     exit = min(exit, table.exits - 1)
     changed = table.gates.copy()
     changed[:, exit:] -= 2
-    np.testing.assert_array_equal(
-        confidence(measure, table.logits, changed)[:, :exit], table.scores(measure)[:, :exit]
-    )
+    np.testing.assert_array_equal(confidence(measure, table.logits, changed)[:, :exit], table.scores(measure)[:, :exit])
 
 
 @settings(max_examples=40)

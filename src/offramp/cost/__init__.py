@@ -1,7 +1,7 @@
 """What a network costs: MACs, parameters, memory, and on a device latency and energy, per stage and exit branch."""
 
 from offramp.cost.analytic import CostModel, LayerCost, analytic
-from offramp.cost.devices import DEVICES, Device, device, hardware
+from offramp.cost.devices import DEVICES, Device, describe, device
 from offramp.cost.hardware import DeviceError, Hardware
 from offramp.cost.network import MAC_RULES, ExitCost, NetworkCost, cost
 from offramp.cost.on_device import DeviceModel
@@ -26,6 +26,6 @@ __all__ = [
     "analytic",
     "build_table",
     "cost",
+    "describe",
     "device",
-    "hardware",
 ]

@@ -49,7 +49,7 @@ class _Known(Mapping[str, Device]):
 
 
 @lru_cache
-def _read(path: Path) -> Device:
+def _read(path: Path, changed: int = 0) -> Device:
     hardware = Hardware.load(path)
     return Device(hardware.name, hardware.about, DeviceModel(hardware))
 
@@ -68,12 +68,12 @@ def device(name: str) -> Device:
     if known in DEVICES:
         return DEVICES[known]
     if name.endswith(".toml"):
-        hardware = Hardware.load(Path(name))
-        return Device(hardware.name, hardware.about, DeviceModel(hardware))
+        # Read again only where the file has changed: a search asks for it with every network.
+        return _read(Path(name).resolve(), Path(name).stat().st_mtime_ns)
     raise ValueError(f"device is {name!r}; known are {', '.join(DEVICES)}, or the path of a .toml file")
 
 
-def hardware(name: str) -> Hardware:
+def describe(name: str) -> Hardware:
     """The description behind a device that has one.
 
     Raises:

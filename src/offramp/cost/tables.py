@@ -23,7 +23,7 @@ REFERENCE_BITS = 8
 LPF_LIMIT = 4
 """How finely ZigZag's temporal search cuts loops; 5 found nothing better for a sixfold time."""
 
-_SHIPPED = Path(__file__).parent / "tables"
+_SHIPPED = Path(__file__).parent / "device_tables"
 _FORMAT = 1
 _SECONDS_BETWEEN_WRITES = 30.0
 

@@ -111,8 +111,8 @@ def compare(file: bytes, net: EarlyExitNet, policy: Policy, images: Tensor, tole
     # Flips may change the class for a good reason; of one image in few, rounding may.
     if (~same_class & (wanted == taken)).sum() > max(1, (1 - TOP1_AGREEMENT) * n):
         raise ExportError(
-            f"under ONNX Runtime the exported file gives {(~same_class).sum()} of {n} images another class than PyTorch "
-            "does. Nothing was written."
+            f"under ONNX Runtime the exported file gives {(~same_class).sum()} of {n} images another class than the "
+            "network does in PyTorch. Nothing was written."
         )
     seconds = time.perf_counter() - begin
     return Check(n, gap, allowed, 1 - flips / n, flips, float(same_class.mean()), seconds)

@@ -124,9 +124,7 @@ def _integer_bias(
     return [helper.make_node("DequantizeLinear", [f"{name}.integers", f"{name}.step"], [name], name=name, axis=0)]
 
 
-def _step_of(
-    name: str, stored: dict[str, np.ndarray], makers: dict[str, onnx.NodeProto]
-) -> np.ndarray | None:
+def _step_of(name: str, stored: dict[str, np.ndarray], makers: dict[str, onnx.NodeProto]) -> np.ndarray | None:
     maker = makers.get(name)
     while maker is not None and maker.op_type in _PASSES_ON:
         maker = makers.get(maker.input[0])

@@ -24,8 +24,6 @@ def open_session(model: str | Path | bytes, threads: int = 1, profile: str | Non
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = _ERRORS_ONLY
-    # Without this, sums of integer products overflow 16 bits on x86 processors that have no VNNI instructions.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, profile
     source = model if isinstance(model, bytes) else str(model)

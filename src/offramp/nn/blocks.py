@@ -63,7 +63,8 @@ class SqueezeExcite(nn.Module):
     def __init__(self, reduce: Layer, expand: Layer) -> None:
         super().__init__()
         self.reduce, self.expand = Unit(reduce), Unit(expand)
-        self.pooled, self.scaled = nn.Identity(), nn.Identity()
+        self.pooled: nn.Module = nn.Identity()
+        self.scaled: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
@@ -82,7 +83,7 @@ class BottleneckBlock(nn.Module):
         self.squeeze = SqueezeExcite(by_name["squeeze.reduce"], by_name["squeeze.expand"]) if squeeze else None
         self.project = Unit(by_name["project"])
         self.residual = "add" in by_name
-        self.added = nn.Identity()
+        self.added: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
@@ -96,7 +97,7 @@ class Dense(nn.Module):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.linear = _Linear(layer.shape_in.elements, layer.shape_out.channels, bias=layer.bias)
+        self.linear: nn.Linear = _Linear(layer.shape_in.elements, layer.shape_out.channels, bias=layer.bias)
         self.act = _ACTIVATIONS[layer.act]() if layer.act else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class MaxOrMean(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.kernel, self.how = layer.kernel, layer.pool
-        self.pooled = nn.Identity()
+        self.pooled: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H // kernel, W // kernel)."""
@@ -124,7 +125,7 @@ class Bicubic(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.size = list(layer.shape_out[1:])
-        self.resized = nn.Identity()
+        self.resized: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, size, size)."""
@@ -145,10 +146,11 @@ class Head(nn.Module):
             self.grid = by_name["pool"].shape_out[1:]
         self.window = [size - (grid - 1) * (size // grid) for size, grid in zip(shape[1:], self.grid)]
         self.step = [size // grid for size, grid in zip(shape[1:], self.grid)]
-        self.entry, self.pooled = nn.Identity(), nn.Identity()
+        self.entry: nn.Module = nn.Identity()
+        self.pooled: nn.Module = nn.Identity()
         self.hidden = nn.ModuleList(Dense(by_name[f"hidden.{i}"]) for i in range(len(branch.hidden)))
         classifier = by_name["classifier"]
-        self.classifier = _Linear(classifier.shape_in.elements, classifier.shape_out.channels)
+        self.classifier: nn.Linear = _Linear(classifier.shape_in.elements, classifier.shape_out.channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, K), or (B, K + 1) with a gate, its logit last."""

@@ -106,7 +106,7 @@ class EarlyExitNet(nn.Module):
                 f"policy has {len(policy.thresholds)} thresholds; a network of {exits} exits needs {exits - 1}"
             )
         if policy.measure in GATE_MEASURES and exits > 1 and not self.architecture.gated:
-            raise ValueError(f"policy reads the exits' gates ({policy.measure}), but the exits of this network have none")
+            raise ValueError(f"measure {policy.measure!r} reads the exits' gates; the exits of this network have none")
         count = len(images)
         result = images.new_empty(count, self.architecture.classes)
         taken = torch.full((count,), exits - 1, dtype=torch.int64, device=images.device)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from offramp.architecture import Resize
 from offramp.nn.network import EarlyExitNet
 from offramp.nn.supernet import Supernet, shared_name
 
@@ -105,7 +106,12 @@ def _wanted(supernet: Supernet) -> dict[str, str]:
 def _block_numbers(supernet: Supernet) -> dict[tuple[int, int], int]:
     """(stage, block) here -> number of the block there; -1 is the first convolution."""
     largest = supernet.space.largest()
-    places = [(i, j) for i, stage in enumerate(largest.stages) for j in range(len(stage.blocks))]
+    places = [
+        (i, j)
+        for i, stage in enumerate(largest.stages)
+        for j, b in enumerate(stage.blocks)
+        if not isinstance(b, Resize)
+    ]
     return {place: number - 1 for number, place in enumerate(places)}
 
 

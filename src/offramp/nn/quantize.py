@@ -131,15 +131,15 @@ class RoundedLayer:
     steps' product, as in integer arithmetic.
     """
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Any  # the parameters of the torch class beside this one
+    bias: Any
     weight_step: nn.Parameter
     bits: int
     sources: tuple[Rounding, ...]  # that of the input, or none; a tuple, so that torch does not take it for a submodule
 
     def adopt(self, layer: nn.Conv2d | nn.Linear, bits: int, source: Rounding | None) -> None:
         """Take over the weights of `layer`, whose input `source` rounds."""
-        self.weight, self.bias = layer.weight, layer.bias  # type: ignore[assignment]
+        self.weight, self.bias = layer.weight, layer.bias
         self.weight_step = nn.Parameter(layer.weight.new_ones(len(layer.weight)))
         self.bits, self.sources = bits, () if source is None else (source,)
 
@@ -191,22 +191,20 @@ def positive(step: Tensor) -> Tensor:
 
 
 def _round(x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float) -> Tensor:
-    return _Round.apply(x, step, low, high, factor)  # type: ignore[no-untyped-call]
+    return _Round.apply(x, step, low, high, factor)
 
 
 class _Round(torch.autograd.Function):
     """round(x / step) within [low, high], times step; half to even and by true division, as in ONNX."""
 
     @staticmethod
-    def forward(  # noqa: D102
-        ctx: Any, x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float) -> Tensor:
         ctx.save_for_backward(x, step)
         ctx.limits, ctx.factor = (low, high), factor
         return (x / step).round_().clamp_(low, high).mul_(step)  # type: ignore[arg-type]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]  # noqa: D102
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         x, step = ctx.saved_tensors
         low, high = ctx.limits
         exact = x / step

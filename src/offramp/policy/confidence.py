@@ -132,7 +132,8 @@ def _gate(gates: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _gate_sum(gates: NDArray[np.float32]) -> NDArray[np.float64]:
-    return 1 - np.cumprod(_sigmoid(-gates.astype(np.float64)), axis=1)
+    stays = np.cumprod(_sigmoid(-gates.astype(np.float64)), axis=1, dtype=np.float64)
+    return 1.0 - stays
 
 
 def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:

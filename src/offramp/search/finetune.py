@@ -11,15 +11,15 @@ from offramp.data import SearchData
 from offramp.nn import Supernet
 from offramp.policy import Goal, ScoreTable
 from offramp.search.scoring import TableEvaluator
-from offramp.training import TrainSettings, score, train
+from offramp.training import GateSettings, TrainSettings, score, train_either
 
 
 class FineTune(TableEvaluator):
-    """Trains candidates by `settings`, each from `supernet`'s weights, or from scratch where that is None.
+    """Trains candidates by `settings`, or by `gates` where those are given and a candidate's exits have gates.
 
-    In process, the data loaded once; holds the train and select splits only. The seed of a training follows from `seed`
-    and the architecture alone: a candidate comes out alike whenever it is evaluated (on one machine with as many
-    threads). See `TableEvaluator` for the rest.
+    Each starts from `supernet`'s weights, or from scratch where that is None. In process, the data loaded once; holds
+    the train and select splits only. The seed of a training follows from `seed` and the architecture alone: a candidate
+    comes out alike whenever it is evaluated (on one machine with as many threads). See `TableEvaluator` for the rest.
 
     Raises:
         ValueError: `settings.inherit` without a supernet, or a supernet without it.
@@ -37,17 +37,19 @@ class FineTune(TableEvaluator):
         images: int | None = None,
         tune: bool = True,
         seed: int = 0,
+        gates: GateSettings | None = None,
     ) -> None:
         if settings.inherit != (supernet is not None):
             given = "none is given" if supernet is None else "one is given"
             raise ValueError(f"inherit is {settings.inherit}, but of supernets {given}")
         super().__init__(data, goal, measures=measures, mac_rule=mac_rule, images=images, tune=tune)
         self._data, self._settings, self._supernet, self._seed = data, settings, supernet, seed
+        self._gates = gates
 
     def table(self, architecture: Architecture) -> ScoreTable:
         """The scores of `architecture` on the select images, after its training."""
         seed = training_seed(architecture, self._seed)
-        net = train(architecture, self._data, self._settings, supernet=self._supernet, seed=seed)
+        net = train_either(architecture, self._data, self._settings, self._gates, supernet=self._supernet, seed=seed)
         return score(net, self._select)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from offramp.architecture import Architecture
 from offramp.data import SearchData
 from offramp.nn import Supernet
+from offramp.nn.quantize import quantize
 from offramp.policy import Goal, ScoreTable
 from offramp.search.scoring import TableEvaluator, draw_images
 from offramp.training import reestimate, score
@@ -36,7 +37,8 @@ class OneShot(TableEvaluator):
         self._statistics = data.train.images[draw_images(len(data.train), statistics_images)]
 
     def table(self, architecture: Architecture) -> ScoreTable:
-        """The scores of `architecture`'s slice on the select images."""
+        """The scores of `architecture`'s slice on the select images, at its precision."""
         net = self._supernet.slice(architecture)
         reestimate(net, self._statistics)
+        net = quantize(net, self._statistics)
         return score(net, self._select)

@@ -42,7 +42,7 @@ class SearchSpace(ABC):
     classes: int
     genes: tuple[Gene, ...]
     transforms_kernels: bool = False
-    """Whether a supernet learns how its large depthwise kernels become smaller ones (Once-for-All), or cuts them out."""
+    """Whether a supernet learns how large depthwise kernels become smaller ones (Once-for-All), or cuts them out."""
 
     @abstractmethod
     def decode(self, genotype: Sequence[int]) -> Candidate:

@@ -7,6 +7,7 @@ from offramp.training.settings import GateSettings, SupernetSettings, TrainSetti
 
 if TYPE_CHECKING:
     from offramp.training._final import train as train
+    from offramp.training._gated import train_either as train_either
     from offramp.training._gated import train_gated as train_gated
     from offramp.training._score import score as score
     from offramp.training._statistics import reestimate as reestimate
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "train": "final",
+    "train_either": "gated",
     "train_gated": "gated",
     "score": "score",
     "reestimate": "statistics",
@@ -27,6 +29,7 @@ __all__ = [
     "reestimate",
     "score",
     "train",
+    "train_either",
     "train_gated",
     "train_supernet",
 ]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from offramp.architecture import Architecture
+from offramp.cost import cost
 from offramp.data import Split
 from offramp.nn import EarlyExitNet, Supernet
 from offramp.progress import Silent, Tracker
-from offramp.training._final import begin, end, final_loss
+from offramp.training._final import begin, end, final_loss, train
 from offramp.training._fit import Images, Loss, fit, part, to_float
 from offramp.training._gate_losses import (
     accuracy_loss,
@@ -23,7 +25,7 @@ from offramp.training._gate_losses import (
     split_gates,
     support_matrix,
 )
-from offramp.training.settings import GateSettings
+from offramp.training.settings import GateSettings, TrainSettings
 
 
 def train_gated(
@@ -108,6 +110,16 @@ def train_gated(
     )  # fmt: skip
     end(net, data, seed)
     return net
+
+
+def train_either(
+    architecture: Architecture, data: Images, settings: TrainSettings, gates: GateSettings | None, **more: Any
+) -> EarlyExitNet:
+    """By `train_gated` where `gates` are given and an exit has a gate, else by `train`; `more` goes to both."""
+    if gates is None or not architecture.gated:
+        return train(architecture, data, settings, **more)
+    leaving = cost(architecture).leaving("macs", gates.mac_rule)
+    return train_gated(architecture, data, gates, leaving=leaving, **more)
 
 
 def support_set(labels: Tensor, share: float, seed: int | Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -33,8 +33,8 @@ def quantized(
 ) -> EarlyExitNet:
     """`net`, trained in float, at the precision of its architecture; `net` itself where that is float. In eval mode.
 
-    Calibrated on `images` (uint8, N x C x H x W), then trained for `settings.quantized_epochs` to imitate `net`, exit by
-    exit: the labels themselves, without batch norm, pull a small network away from what it had learned. The other
+    Calibrated on `images` (uint8, N x C x H x W), then trained for `settings.quantized_epochs` to imitate `net`, exit
+    by exit: the labels themselves, without batch norm, pull a small network away from what it had learned. The other
     arguments, `checkpoint` included, are those of the float phases' `fit`.
     """
     if not is_quantized(net.architecture.precision):

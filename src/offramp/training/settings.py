@@ -7,6 +7,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 
+def _optional(default: object, **more: Any) -> Any:
+    """A field that stays out of the dump at its default, so that checkpoints written before it are still continued."""
+    return Field(default, exclude_if=lambda value: value == default, **more)
+
+
 class OptimiserSettings(BaseModel):
     """SGD with Nesterov momentum under a one-cycle schedule (linear-cosine rise, cosine fall to near zero)."""
 
@@ -31,21 +36,16 @@ class SupernetSettings(DistilSettings):
     """Sandwich rule: per step the largest, the smallest and `randoms` random networks, all exits supervised."""
 
     epochs: PositiveInt = 20
-    largest_epochs: NonNegativeInt = Field(
+    largest_epochs: NonNegativeInt = _optional(
         0, description="how many of the epochs, at the start, train the largest network alone (progressive shrinking)"
     )
-    init: str | None = Field(
+    init: str | None = _optional(
         None,
         pattern=r"^ofa:.+",
         description='"ofa:PATH" begins with the weights of a Once-for-All checkpoint, else they are random',
     )
     randoms: NonNegativeInt = Field(1, description="random backbones per step")
     variants: NonNegativeInt = Field(2, description="further branches that every exit of a step's backbones trains")
-
-
-def _optional(default: object, **more: Any) -> Any:
-    """A field that stays out of the dump at its default, so that checkpoints written before it are still continued."""
-    return Field(default, exclude_if=lambda value: value == default, **more)
 
 
 class TrainSettings(DistilSettings):
@@ -89,7 +89,6 @@ class GateSettings(OptimiserSettings):
     )
     max_macs: PositiveFloat | None = Field(None, description="M_max, the bound on mean MACs in L_cost")
     support: float = Field(0.1, gt=0, lt=1, description="share of train that L_peak's support matrix is measured on")
-    inherit: bool = Field(True, description="start from the supernet's weights; otherwise from scratch")
 
     @model_validator(mode="after")
     def _trains(self) -> GateSettings:

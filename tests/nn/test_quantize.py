@@ -1,0 +1,143 @@
+"""Networks of few bits: what is rounded, what can be learned, and that digits are still told apart."""
+
+import pytest
+import torch
+from tiny_networks import SPACE, images, lively, three_exits
+
+from offramp.architecture import Architecture, Branch, Conv, Precision, Separable, Stage
+from offramp.data import task
+from offramp.deliver import keep_exits
+from offramp.nn import Supernet
+from offramp.nn.quantize import RoundedLayer, Rounding, positive, quantize, rounds, skeleton
+from offramp.policy import Policy
+from offramp.spaces import space
+from offramp.training import TrainSettings, reestimate, score, train
+
+
+def bits(backbone, branch=None):
+    branch = branch or backbone
+    return Precision(
+        backbone_weights=backbone, backbone_activations=backbone, branch_weights=branch, branch_activations=branch
+    )
+
+
+def quantized(precision):
+    net = lively(three_exits())
+    net.architecture = net.architecture.model_copy(update={"precision": precision})
+    return quantize(net, images(64, (2, 9, 7)).byte())
+
+
+@pytest.mark.parametrize("count", [8, 4, 2])
+def test_weights_take_the_levels_of_their_bits(count):
+    found = set()
+    for layer in (m for m in quantized(bits(count)).modules() if isinstance(m, RoundedLayer)):
+        step = positive(layer.weight_step).view([-1] + [1] * (layer.weight.ndim - 1))
+        levels = layer.rounded()[0] / step
+        torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+        assert all(len(row.round().unique()) <= 2**count for row in levels)
+        found |= set(levels.round().int().flatten().tolist())
+    assert min(found) >= -(2 ** (count - 1))
+    assert max(found) <= 2 ** (count - 1) - 1
+    assert len(found) > 0.8 * 2**count
+
+
+def test_activations_take_the_levels_of_their_bits_and_0_is_one():
+    rounding, x = Rounding(4), torch.randn(2, 500)
+    with torch.no_grad():
+        rounding.calibrate(x)
+        y = rounding(torch.cat([x, torch.zeros(2, 1)], 1))
+    assert len(y.unique()) <= 16
+    assert (y[:, -1] == 0).all()
+    assert (y[:, :-1] - x).abs().mean() < 0.2
+
+
+def test_8_bits_are_near_float_and_4_bits_are_not_8():
+    net, x = lively(three_exits()), images(64, (2, 9, 7))
+    with torch.no_grad():
+        plain, eight, four = net(x), quantized(bits(8))(x), quantized(bits(4))(x)
+    near, far = (eight - plain).abs().mean(), (four - plain).abs().mean()
+    assert near < 0.05 * plain.std()
+    assert far > 3 * near
+
+
+def test_gradients_pass_the_rounding_to_weights_and_steps():
+    net = quantized(bits(4)).train()
+    net(images(16, (2, 9, 7))).square().sum().backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+    assert all(p.grad.abs().sum() > 0 for name, p in net.named_parameters() if name.endswith("conv.weight"))
+
+
+def test_the_gradient_is_that_of_learned_steps():
+    rounding = Rounding(2)
+    rounding.step.data.fill_(0.5)
+    x = torch.tensor([[0.6, 5.0, -1.0]], requires_grad=True)
+    rounding(x).sum().backward()
+    assert x.grad.tolist() == [[1.0, 0.0, 0.0]]  # outside the range nothing passes
+    expected = ((1 - 1.2) + 3 + 0) * (3 * 4) ** -0.5
+    assert float(rounding.step.grad) == pytest.approx(expected, rel=1e-5)
+
+
+def test_state_goes_through_a_dictionary_and_exits_can_be_dropped():
+    net, x = quantized(bits(8, 4)), images(5, (2, 9, 7))
+    again = skeleton(net.architecture).eval()
+    again.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(x), net(x))
+        torch.testing.assert_close(keep_exits(net, [0, 1])(x), net(x)[:, :2])
+    logits, taken = net.infer(x, Policy("margin", (float("inf"),) * 2))
+    assert taken.tolist() == [2] * 5
+    torch.testing.assert_close(logits, net(x)[:, 2])
+
+
+def test_branches_have_bits_of_their_own():
+    net = quantized(bits(8, 4))
+    found = {m.levels for stage in net.ordered for m in stage.blocks.modules() if isinstance(m, Rounding)}
+    assert found == {256}
+    found = {m.levels for stage in net.ordered if stage.exit for m in stage.exit.modules() if isinstance(m, Rounding)}
+    assert found == {16}
+
+
+def test_float_stays_as_it_is_and_mistakes_are_named():
+    net, some = lively(three_exits()), images(4, (2, 9, 7)).byte()
+    assert quantize(net, some) is net
+    assert not rounds(net)
+    with pytest.raises(ValueError, match="quantized already"):
+        quantize(quantized(bits(8)), some)
+    with pytest.raises(ValueError, match="16 bits"):
+        quantized(bits(16))
+    net.architecture = net.architecture.model_copy(update={"precision": bits(8)})
+    with pytest.raises(ValueError, match="images has none"):
+        quantize(net, some[:0])
+
+
+def test_training_at_few_bits_tells_digits_apart(tmp_path):
+    digits, settings = (
+        task("digits", seed=0).without_test(),
+        TrainSettings(backbone_epochs=0, joint_epochs=8, batch=32, quantized_epochs=2),
+    )
+    stages = (Stage(blocks=(Conv(out=8),), exit=Branch()), Stage(blocks=(Separable(out=16),), exit=Branch(grid=2)))
+    plain = Architecture(input=(1, 8, 8), classes=10, stages=stages)
+    accuracy = {}
+    for count in (32, 8, 4):
+        architecture = plain.model_copy(update={"precision": bits(count)})
+        net = train(architecture, digits, settings, checkpoint=tmp_path / f"checkpoint{count}", identity="test")
+        assert rounds(net) == (count < 32)
+        assert not net.training
+        accuracy[count] = (score(net, digits.train).exit_accuracy[-1], score(net, digits.select).exit_accuracy[-1])
+    assert abs(accuracy[8][0] - accuracy[32][0]) <= 0.01
+    assert accuracy[4][0] > accuracy[32][0] - 0.08
+    again = train(architecture, digits, settings, checkpoint=tmp_path / "checkpoint4", identity="test")  # all done
+    assert score(again, digits.select).exit_accuracy[-1] == accuracy[4][1]
+
+
+def test_a_slice_of_a_supernet_takes_any_bits():
+    found = space("offramp", (2, 9, 7), 4, **SPACE)
+    supernet, some = Supernet(found), images(64, (2, 9, 7)).byte()
+    for count in (8, 4):
+        architecture = found.largest().model_copy(update={"precision": bits(count)})
+        net = supernet.slice(architecture)
+        reestimate(net, some)
+        few = quantize(net, some)
+        assert few(some.float()).shape == (64, len(architecture.exits), 4)
+        assert {m.levels for m in few.modules() if isinstance(m, Rounding)} == {2**count, 256}
