@@ -56,7 +56,7 @@ def delivered(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def searched(run: RunFolder) -> list[dict[str, Any]]:
-    """The search and the random baseline: best feasible trial and hypervolume, one-shot on the select split."""
+    """The search and the random baseline: best feasible trial and hypervolume, on the select split."""
     front = json.loads(run.front.read_text())
     feasible = {}
     for study in ("search", "random"):
@@ -73,7 +73,7 @@ def searched(run: RunFolder) -> list[dict[str, Any]]:
         total = sum(t["study"] == study for t in front["trials"])
         rows.append(
             {
-                "name": f"one-shot {study}", "seed": 0, "split": front["split"], "n": front["n"],
+                "name": f"{front['evaluator']} {study}", "seed": 0, "split": front["split"], "n": front["n"],
                 "evaluations": total, "feasible": len(found), "accuracy": best["metrics"]["accuracy"],
                 "mean_macs": best["metrics"]["mean_macs"], "mac_rule": front["mac_rule"],
                 "hypervolume": hypervolume(losses[study], reference) / float(np.prod(reference)),
