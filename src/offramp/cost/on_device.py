@@ -93,8 +93,8 @@ class DeviceModel:
             read = 2 * ins
         elif layer.op == "scale":
             read = ins + layer.shape_out.channels
-        elif layer.op == "resize":  # bilinear: four neighbours for each value
-            ops = 4 * outs
+        elif layer.op == "resize":  # bicubic: four by four neighbours for each value
+            ops = 16 * outs
         return _on(unit, ops, read, outs, bits, self._off_chip(ins, outs, bits, placement))
 
     def _off_chip(self, ins: int, outs: int, bits: int, placement: Placement) -> tuple[float, float]:
