@@ -5,11 +5,16 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 
 from offramp.cost import cost
 from offramp.nn import EarlyExitNet, Supernet
 from offramp.nn.supernet import shared_name
+from offramp.search.evolution import ChoiceMutation, GenotypeProblem
+from offramp.search.known import analytic_costs
+from offramp.search.problem import Problem
+from offramp.search.sampling import draw, spread
 from offramp.spaces import SearchSpace
 
 ONE: dict[str, Any] = {"depths": (1,), "kernels": (3,), "expansions": (3,)}
@@ -26,6 +31,17 @@ def count_every_candidate(found: SearchSpace) -> None:
     macs = [cost(candidate.architecture).total.macs for candidate in candidates]
     assert cost(found.smallest()).total.macs == min(macs)
     assert max(macs) <= cost(found.largest()).total.macs
+
+
+def every_value_is_reached(space: SearchSpace, drawn: int) -> None:
+    """By random genotypes, both ways of sampling the search begins with, and mutation from one corner."""
+    rng, problem = np.random.default_rng(0), Problem(space, ["error", "mean_macs"], known=analytic_costs)
+    corner = np.zeros((600, len(space.genes)), dtype=int)
+    mutated = ChoiceMutation(0.3)._do(GenotypeProblem(problem), corner, random_state=rng)
+    random = [space.random_genotype(rng) for _ in range(200)]
+    for genotypes in (random, draw(problem, drawn, rng), spread(problem, 100, rng), mutated):
+        for gene, column in zip(space.genes, np.array(genotypes).T, strict=True):
+            assert set(column) == set(range(len(gene.choices))), gene.name
 
 
 def slices_are_the_supernet(found: SearchSpace, count: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paper_spaces import every_value_is_reached
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,10 +17,6 @@ from offramp.cost import cost
 from offramp.layers import layers
 from offramp.nn import EarlyExitNet, Supernet
 from offramp.nn.supernet import shared_name
-from offramp.search.evolution import ChoiceMutation, GenotypeProblem
-from offramp.search.known import analytic_costs
-from offramp.search.problem import Problem
-from offramp.search.sampling import draw, spread
 from offramp.spaces.base import Candidate
 from offramp.spaces.zniber import ZniberOptions, ZniberSpace
 
@@ -147,19 +144,8 @@ def test_decoding_undoes_encoding_and_json_keeps_everything(space, data):
     assert (space.decode(flipped) == found) == (space.canonical(flipped) == canonical)
 
 
-def reached(space: ZniberSpace, genotypes: list[tuple[int, ...]]) -> None:
-    for gene, column in zip(space.genes, np.array(genotypes).T, strict=True):
-        assert set(column) == set(range(len(gene.choices))), gene.name
-
-
 def test_every_value_of_every_gene_is_reached():
-    rng = np.random.default_rng(0)
-    reached(PAPER, [PAPER.random_genotype(rng) for _ in range(200)])
-    problem = Problem(PAPER, ["error", "mean_macs"], known=analytic_costs)
-    reached(PAPER, draw(problem, 100, rng))
-    reached(PAPER, spread(problem, 100, rng))
-    start = np.zeros((600, len(PAPER.genes)), dtype=int)
-    reached(PAPER, [tuple(row) for row in ChoiceMutation(0.3)._do(GenotypeProblem(problem), start, random_state=rng)])
+    every_value_is_reached(PAPER, 100)
 
 
 @pytest.mark.parametrize("seed", range(4))

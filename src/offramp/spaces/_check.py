@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from offramp.spaces.base import Candidate
+from offramp.spaces.base import Candidate, Genotype, SearchSpace
 
 
 def check_ascending(name: str, choices: Sequence[Any]) -> None:
     """Raise a ValueError that names the option `name` unless `choices` ascend, at least one, none twice."""
     if not choices or list(choices) != sorted(set(choices)):
         raise ValueError(f"{name} is {tuple(choices)}; it needs at least one choice, ascending, none twice")
+
+
+def checked(space: SearchSpace, candidate: Candidate, values: dict[str, Any]) -> Genotype:
+    """The genotype of `candidate`, which reads like `values`: `SearchSpace.encode`.
+
+    Raises:
+        ValueError: `space` holds no candidate with these values, or the one it holds is another; the message names what
+        does not fit.
+    """
+    found = (candidate.architecture.input, candidate.architecture.classes)
+    if found != (space.input, space.classes):
+        raise ValueError(f"(input, classes) is {found}; this space is for {(space.input, space.classes)}")
+    genotype = space.indices(values)
+    nearest = space.decode(genotype)
+    if nearest != candidate:
+        raise ValueError(
+            f"the candidate lies outside space {space.name!r} with these options: {difference(candidate, nearest)}"
+        )
+    return genotype
 
 
 def difference(candidate: Candidate, nearest: Candidate) -> str:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from offramp.architecture import Activation, Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
-from offramp.spaces._check import check_ascending, difference
-from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
+from offramp.spaces._check import check_ascending
+from offramp.spaces.base import Candidate, Gene, SearchSpace
 
 STAGES = 5
 """Stages, each with an exit behind it: an early one behind the first four, the final one behind the last."""
+
+EARLY = range(STAGES - 1)
+"""The stages that may have an early exit."""
+
+ABSENT = 1.0
+"""The threshold that stands for "no exit here": no margin exceeds it."""
 
 _STEM = 16
 _WIDTHS = (24, 40, 80, 112, 160)
@@ -40,6 +46,40 @@ class BackboneOptions(BaseModel):
         for name in ("depths", "kernels", "expansions"):
             check_ascending(name, getattr(self, name))
         return self
+
+
+class ThresholdOptions(BackboneOptions):
+    """What may be chosen in the backbone, and an early exit's thresholds, of which 1 stands for "no exit here"."""
+
+    thresholds: tuple[Annotated[float, Field(gt=0, le=ABSENT)], ...] = (0.1, 0.2, ABSENT)
+
+    @model_validator(mode="after")
+    def _thresholds_ascend(self) -> ThresholdOptions:
+        check_ascending("thresholds", self.thresholds)
+        return self
+
+
+def threshold_genes(thresholds: Sequence[float]) -> list[Gene]:
+    """`i.threshold` of the exit behind stage i, for the early exits."""
+    return [Gene(f"{i}.threshold", tuple(thresholds)) for i in EARLY]
+
+
+def read_thresholds(values: Mapping[str, Any]) -> tuple[list[int], tuple[float, ...] | None]:
+    """The stages with an early exit, and the thresholds of these exits (None where there is none), by the genes."""
+    present = [i for i in EARLY if values[f"{i}.threshold"] < ABSENT]
+    return present, tuple(values[f"{i}.threshold"] for i in present) or None
+
+
+def threshold_values(candidate: Candidate) -> dict[str, float]:
+    """The values of the threshold genes of `candidate`.
+
+    Raises:
+        ValueError: it has not one threshold for each early exit.
+    """
+    early, thresholds = candidate.architecture.exits[:-1], candidate.thresholds or ()
+    if len(thresholds) != len(early):
+        raise ValueError(f"thresholds is {candidate.thresholds}; the {len(early)} early exits need one each")
+    return {f"{i}.threshold": ABSENT for i in EARLY} | {f"{i}.threshold": t for i, t in zip(early, thresholds)}
 
 
 class Backbone:
@@ -139,22 +179,3 @@ def assemble(space: SearchSpace, blocks: Sequence[tuple[Block, ...]], exits: Seq
     """The network of these stages (their blocks, and the exit behind each) for `space`'s images and classes."""
     stages = tuple(Stage(blocks=of, exit=exit) for of, exit in zip(blocks, exits, strict=True))
     return Architecture(input=space.input, classes=space.classes, stages=stages)
-
-
-def checked(space: SearchSpace, candidate: Candidate, values: dict[str, Any]) -> Genotype:
-    """The genotype of `candidate`, which reads like `values`: `SearchSpace.encode` for spaces on this backbone.
-
-    Raises:
-        ValueError: `space` holds no candidate with these values, or the one it holds is another; the message names what
-        does not fit.
-    """
-    found = (candidate.architecture.input, candidate.architecture.classes)
-    if found != (space.input, space.classes):
-        raise ValueError(f"(input, classes) is {found}; this space is for {(space.input, space.classes)}")
-    genotype = space.indices(values)
-    nearest = space.decode(genotype)
-    if nearest != candidate:
-        raise ValueError(
-            f"the candidate lies outside space {space.name!r} with these options: {difference(candidate, nearest)}"
-        )
-    return genotype

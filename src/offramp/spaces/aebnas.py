@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 
 from offramp.architecture import Architecture, Block, Branch, Conv, Kernel, Pool, Resize
 from offramp.layers import Shape, branch_layers
-from offramp.spaces._check import check_ascending
-from offramp.spaces._mobilenet import STAGES, Backbone, BackboneOptions, assemble, checked
+from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._mobilenet import (
+    ABSENT,
+    EARLY,
+    Backbone,
+    ThresholdOptions,
+    assemble,
+    read_thresholds,
+    threshold_genes,
+    threshold_values,
+)
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
-ABSENT = 1.0
-"""The threshold that stands for "no exit here": no margin exceeds it."""
-
 _NONE = 0  # the size that stands for "no second module"
-_EARLY = range(STAGES - 1)
-_ASCENDING = ("resolutions", "thresholds", "branch_modules", "branch_sizes", "branch_kernels", "branch_expansions")
+_ASCENDING = ("resolutions", "branch_modules", "branch_sizes", "branch_kernels", "branch_expansions")
 
 
-class AebnasOptions(BackboneOptions):
+class AebnasOptions(ThresholdOptions):
     """What may be chosen in the backbone; sizes that images are resized to; an early exit's thresholds and branch.
 
     Of the `thresholds`, 1 stands for "no exit here". A branch has one of `branch_modules` modules; each resizes its map
@@ -32,7 +37,6 @@ class AebnasOptions(BackboneOptions):
     """
 
     resolutions: tuple[PositiveInt, ...] = tuple(range(32, 73, 4))
-    thresholds: tuple[Annotated[float, Field(gt=0, le=ABSENT)], ...] = (0.1, 0.2, ABSENT)
     branch_modules: tuple[Literal[1, 2], ...] = (1, 2)
     branch_sizes: tuple[PositiveInt, ...] = (8, 10)
     branch_kernels: tuple[Kernel, ...] = (3, 5)
@@ -77,27 +81,21 @@ class AebnasSpace(SearchSpace):
     def decode(self, genotype: Sequence[int]) -> Candidate:
         """See `SearchSpace.decode`."""
         values = self.values(genotype)
-        thresholds = [values[f"{i}.threshold"] for i in _EARLY]
-        present = [i for i in _EARLY if thresholds[i] < ABSENT]
-        return Candidate(self._build(values, present), tuple(thresholds[i] for i in present) or None)
+        present, thresholds = read_thresholds(values)
+        return Candidate(self._build(values, present), thresholds)
 
     def encode(self, candidate: Candidate) -> Genotype:
         """See `SearchSpace.encode`."""
-        architecture, thresholds = candidate.architecture, candidate.thresholds or ()
-        early = architecture.exits[:-1]
-        if len(thresholds) != len(early):
-            raise ValueError(f"thresholds is {candidate.thresholds}; the {len(early)} early exits need one each")
+        architecture, thresholds = candidate.architecture, threshold_values(candidate)
         values = self.backbone.values([stage.blocks for stage in architecture.stages])
         first, (height, width) = architecture.stages[0].blocks[0], architecture.input[1:]
         plain = height if height == width else (height, width)
         values["resolution"] = first.size if isinstance(first, Resize) else plain
-        values |= {f"{i}.threshold": ABSENT for i in _EARLY}
-        for i, threshold in zip(early, thresholds):
+        for i in architecture.exits[:-1]:
             branch = architecture.stages[i].exit
-            values[f"{i}.threshold"] = threshold
-            if branch is not None and i in _EARLY:
+            if branch is not None and i in EARLY:
                 values |= _read(branch, i, self.backbone.widths[i])
-        return checked(self, candidate, values)
+        return checked(self, candidate, values | thresholds)
 
     def size(self) -> int:
         """See `SearchSpace.size`; exact, candidates that differ in thresholds alone counted apart."""
@@ -106,7 +104,7 @@ class AebnasSpace(SearchSpace):
         module = len(o.branch_sizes) * len(o.branch_kernels) * len(o.branch_expansions) * len(o.branch_pools)
         branches = sum(module**count for count in o.branch_modules)
         per_exit = present * branches + (ABSENT in o.thresholds)
-        return self.backbone.size() * len(o.resolutions) * per_exit ** len(_EARLY)
+        return self.backbone.size() * len(o.resolutions) * per_exit ** len(EARLY)
 
     def branches(self, channels: int) -> Iterator[Branch]:
         """Every branch that an exit behind a map of so many channels may have, 272 with the default options."""
@@ -115,16 +113,16 @@ class AebnasSpace(SearchSpace):
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`; with every exit where the options do not let any be absent."""
         values = self.backbone.smallest() | {"resolution": self.options.resolutions[0]} | self._extreme_branches(0)
-        return self._build(values, () if ABSENT in self.options.thresholds else _EARLY)
+        return self._build(values, () if ABSENT in self.options.thresholds else EARLY)
 
     def largest(self) -> Architecture:
         """See `SearchSpace.largest`."""
         values = self.backbone.largest() | {"resolution": self.options.resolutions[-1]} | self._extreme_branches(-1)
-        return self._build(values, _EARLY)
+        return self._build(values, EARLY)
 
     def cover(self) -> list[Architecture]:
         """See `SearchSpace.cover`: widths and kernels nest, so that one network holds them all."""
-        return [self._build({gene.name: gene.choices[-1] for gene in self.genes}, _EARLY)]
+        return [self._build({gene.name: gene.choices[-1] for gene in self.genes}, EARLY)]
 
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """See `SearchSpace.sandwich`; one resolution is drawn for all networks of the step.
@@ -141,15 +139,15 @@ class AebnasSpace(SearchSpace):
             return {name: value for name, value in drawn.items() if ".exit." in name}
 
         return [
-            tuple(self._build(backbone | branches() | resolution, _EARLY) for _ in range(1 + variants))
+            tuple(self._build(backbone | branches() | resolution, EARLY) for _ in range(1 + variants))
             for backbone in backbones
         ]
 
     def _genes(self) -> Iterator[Gene]:
         yield from self.backbone.all_genes()
         yield Gene("resolution", self.options.resolutions)
-        yield from (Gene(f"{i}.threshold", self.options.thresholds) for i in _EARLY)
-        for i in _EARLY:
+        yield from threshold_genes(self.options.thresholds)
+        for i in EARLY:
             yield from (Gene(f"{i}.exit.{name}", choices) for name, choices in self._of_branch())
 
     def _of_branch(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -182,7 +180,7 @@ class AebnasSpace(SearchSpace):
         return ordered[0], ordered[-1]
 
     def _extreme_branches(self, which: Literal[0, -1]) -> dict[str, Any]:
-        return {f"{i}.exit.{name}": value for i in _EARLY for name, value in self._by_macs[i][which].items()}
+        return {f"{i}.exit.{name}": value for i in EARLY for name, value in self._by_macs[i][which].items()}
 
     def _build(self, values: Mapping[str, Any], exits: Sequence[int]) -> Architecture:
         blocks = list(self.backbone.stages(values))
@@ -190,7 +188,7 @@ class AebnasSpace(SearchSpace):
         if self.input[1:] != (size, size):
             blocks[0] = (Resize(size=size), *blocks[0])
         widths = self.backbone.widths
-        early = [_branch(values, f"{i}.exit.", widths[i]) if i in exits else None for i in _EARLY]
+        early = [_branch(values, f"{i}.exit.", widths[i]) if i in exits else None for i in EARLY]
         return assemble(self, blocks, [*early, self.backbone.final_exit()])
 
 

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from offramp.architecture import Architecture, Branch
-from offramp.spaces._check import check_ascending
-from offramp.spaces._mobilenet import STAGES, Backbone, BackboneOptions, assemble, checked, head
-from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
+from offramp.spaces._check import checked
+from offramp.spaces._mobilenet import (
+    ABSENT,
+    EARLY,
+    Backbone,
+    ThresholdOptions,
+    assemble,
+    head,
+    read_thresholds,
+    threshold_genes,
+    threshold_values,
+)
+from offramp.spaces.base import Candidate, Genotype, SearchSpace
 
-ABSENT = 1.0
-"""The threshold that stands for "no exit here": no margin exceeds it."""
-
-
-class EdanasOptions(BackboneOptions):
-    """What may be chosen in the backbone, and an early exit's thresholds, of which 1 stands for "no exit here"."""
-
-    thresholds: tuple[Annotated[float, Field(gt=0, le=ABSENT)], ...] = (0.1, 0.2, ABSENT)
-
-    @model_validator(mode="after")
-    def _thresholds_ascend(self) -> EdanasOptions:
-        check_ascending("thresholds", self.thresholds)
-        return self
+EdanasOptions = ThresholdOptions
 
 
 class EdanasSpace(SearchSpace):
@@ -45,38 +42,31 @@ class EdanasSpace(SearchSpace):
         self.input, self.classes = input, classes
         self.options = options or EdanasOptions()
         self.backbone = Backbone(self.options)
-        thresholds = (Gene(f"{i}.threshold", self.options.thresholds) for i in range(STAGES - 1))
-        self.genes = (*self.backbone.all_genes(), *thresholds)
+        self.genes = (*self.backbone.all_genes(), *threshold_genes(self.options.thresholds))
 
     def decode(self, genotype: Sequence[int]) -> Candidate:
         """See `SearchSpace.decode`."""
         values = self.values(genotype)
-        thresholds = [values[f"{i}.threshold"] for i in range(STAGES - 1)]
-        present = [i for i, threshold in enumerate(thresholds) if threshold < ABSENT]
-        return Candidate(self._build(values, present), tuple(thresholds[i] for i in present) or None)
+        present, thresholds = read_thresholds(values)
+        return Candidate(self._build(values, present), thresholds)
 
     def encode(self, candidate: Candidate) -> Genotype:
         """See `SearchSpace.encode`."""
-        architecture, thresholds = candidate.architecture, candidate.thresholds or ()
-        early = architecture.exits[:-1]
-        if len(thresholds) != len(early):
-            raise ValueError(f"thresholds is {candidate.thresholds}; the {len(early)} early exits need one each")
-        values = self.backbone.values([stage.blocks for stage in architecture.stages])
-        values |= {f"{i}.threshold": ABSENT for i in range(STAGES - 1)}
-        values |= {f"{i}.threshold": threshold for i, threshold in zip(early, thresholds)}
-        return checked(self, candidate, values)
+        thresholds = threshold_values(candidate)
+        values = self.backbone.values([stage.blocks for stage in candidate.architecture.stages])
+        return checked(self, candidate, values | thresholds)
 
     def size(self) -> int:
         """See `SearchSpace.size`; exact, candidates that differ in thresholds alone counted apart."""
-        return self.backbone.size() * len(self.options.thresholds) ** (STAGES - 1)
+        return self.backbone.size() * len(self.options.thresholds) ** len(EARLY)
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`; with every exit where the options do not let any be absent."""
-        return self._build(self.backbone.smallest(), () if ABSENT in self.options.thresholds else range(STAGES - 1))
+        return self._build(self.backbone.smallest(), () if ABSENT in self.options.thresholds else EARLY)
 
     def largest(self) -> Architecture:
         """See `SearchSpace.largest`."""
-        return self._build(self.backbone.largest(), range(STAGES - 1))
+        return self._build(self.backbone.largest(), EARLY)
 
     def cover(self) -> list[Architecture]:
         """See `SearchSpace.cover`: the largest network holds them all."""
@@ -86,7 +76,7 @@ class EdanasSpace(SearchSpace):
         """See `SearchSpace.sandwich`; one architecture each whatever `variants` is, as there is one kind of exit."""
         backbones = [self.backbone.largest(), self.backbone.smallest()]
         backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
-        return [(self._build(values, range(STAGES - 1)),) for values in backbones]
+        return [(self._build(values, EARLY),) for values in backbones]
 
     def _build(self, values: Mapping[str, Any], exits: Sequence[int]) -> Architecture:
         early: list[Branch | None] = [

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from offramp.architecture import Activate, Architecture, Block, Branch, Conv, Pool
 from offramp.layers import Shape, branch_layers, layers
-from offramp.spaces._check import check_ascending
-from offramp.spaces._mobilenet import STAGES, Backbone, BackboneOptions, assemble, checked
+from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._mobilenet import STAGES, Backbone, BackboneOptions, assemble
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 POOLS = (1, 2, 4)

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
 from offramp.layers import Shape, branch_layers, layers
-from offramp.spaces._check import check_ascending as _check_ascending
-from offramp.spaces._check import difference as _difference
+from offramp.spaces._check import check_ascending, checked
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 BranchOperator = Literal["pointwise", "separable", "conv"]
@@ -61,10 +60,10 @@ class OfframpOptions(BaseModel):
             counts = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
             raise ValueError(f"every stage needs one entry in each of these: {counts}")
         for name in _ASCENDING:
-            _check_ascending(name, getattr(self, name))
+            check_ascending(name, getattr(self, name))
         for name in ("widths", "depths"):
             for i, choices in enumerate(getattr(self, name)):
-                _check_ascending(f"{name}[{i}]", choices)
+                check_ascending(f"{name}[{i}]", choices)
         for name in ("branch_operators", "poolings"):
             if not getattr(self, name) or len(set(getattr(self, name))) != len(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}; it needs at least one choice and none twice")
@@ -104,19 +103,10 @@ class OfframpSpace(SearchSpace):
 
     def encode(self, candidate: Candidate) -> Genotype:
         """See `SearchSpace.encode`."""
-        if candidate.architecture.input != self.input or candidate.architecture.classes != self.classes:
-            found = (candidate.architecture.input, candidate.architecture.classes)
-            raise ValueError(f"(input, classes) is {found}; this space is for {(self.input, self.classes)}")
         values = _read(candidate.architecture)
         if not self._stem_may_halve:
             del values["stem.stride"]
-        genotype = self.indices(values)
-        nearest = self.decode(genotype)
-        if nearest != candidate:
-            raise ValueError(
-                f"the candidate lies outside space {self.name!r} with these options: {_difference(candidate, nearest)}"
-            )
-        return genotype
+        return checked(self, candidate, values)
 
     def size(self) -> int:
         """See `SearchSpace.size`; exact."""

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from offramp.architecture import Architecture, Bits, Block, Bottleneck, Branch, Conv, Dense, Precision, Stage
 from offramp.layers import Shape, branch_layers, stage_layers
-from offramp.spaces._check import check_ascending
-from offramp.spaces._mobilenet import checked, make_divisible
+from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._mobilenet import make_divisible
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 Head = Literal["single", "double"]
