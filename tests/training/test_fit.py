@@ -8,9 +8,10 @@ from offramp.architecture import Architecture
 from offramp.data import Augment, Split
 from offramp.nn import Supernet, build
 from offramp.progress import Silent
-from offramp.training import SupernetSettings, TrainSettings, _fit, train, train_supernet
+from offramp.training import SupernetSettings, TrainSettings, _optimiser, train, train_supernet
 from offramp.training._checkpoint import CheckpointError, load
-from offramp.training._fit import fit, sgd
+from offramp.training._fit import fit
+from offramp.training._optimiser import sgd
 from offramp.training.settings import OptimiserSettings
 
 FAST = {"backbone_epochs": 1, "joint_epochs": 2, "batch": 64}
@@ -47,9 +48,10 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "muon"])
 @pytest.mark.parametrize("stop", [64, 3 * 64 + 1, 7 * 64], ids=["in epoch 1", "in epoch 2", "in epoch 3"])
-def test_a_training_stopped_anywhere_ends_in_the_same_weights(digits, two_exits, tmp_path, stop):
-    data, settings, path = Few(digits), TrainSettings(**FAST), tmp_path / "checkpoint"
+def test_a_training_stopped_anywhere_ends_in_the_same_weights(digits, two_exits, tmp_path, stop, optimiser):
+    data, settings, path = Few(digits), TrainSettings(**FAST, optimiser=optimiser), tmp_path / "checkpoint"
     whole = train(two_exits, data, settings, seed=3, identity="x").state_dict()
     with pytest.raises(Stopped):
         train(two_exits, data, settings, seed=3, identity="x", checkpoint=path, track=StopAt(stop))
@@ -120,17 +122,10 @@ def test_any_warm_up_of_a_short_training_works(digits, two_exits, warmup):
     train(two_exits, Few(digits), TrainSettings(**FAST, warmup=warmup))
 
 
-def test_weights_decay_and_biases_do_not():
-    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
-    optimiser = sgd(list(module.parameters()), OptimiserSettings(weight_decay=0.125))
-    found = {p.ndim: group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
-    assert found == {4: 0.125, 1: 0.0}
-
-
 def test_the_rate_rises_and_falls_over_all_steps(digits, monkeypatch):
     settings = OptimiserSettings(batch=32, lr=0.5, warmup=0.5)  # one worker: one call of the loss a step
     module, optimisers, rates = torch.nn.Linear(64, 10), [], []
-    monkeypatch.setattr(_fit, "sgd", lambda *args: optimisers.append(sgd(*args)) or optimisers[0])
+    monkeypatch.setattr(_optimiser, "sgd", lambda *args: optimisers.append(sgd(*args)) or optimisers[0])
 
     def loss_of(epoch: int, step: int):
         assert (step, epoch) == (len(rates), len(rates) // 3)

@@ -1,19 +1,19 @@
-"""The one training loop: epochs of batches, one-cycle SGD, a checkpoint after every epoch."""
+"""The one training loop: epochs of batches, a one-cycle schedule, a checkpoint after every epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
 
 from offramp.data import Augment, Split, batches
 from offramp.progress import Tracker
 from offramp.training import _checkpoint
+from offramp.training._optimiser import Optimiser
 from offramp.training._parallel import Workers
 from offramp.training.settings import OptimiserSettings
 
@@ -72,12 +72,8 @@ def fit(
             f"batch is {settings.batch}, but the train split has only {min(used)} images for an epoch; take less"
         )
     params = [p for p in module.parameters() if p.requires_grad]
-    optimiser = sgd(params, settings)
-    steps = sum(lengths)
-    # OneCycleLR divides by the steps of the rise less one.
-    warmup = 0.0 if settings.warmup * steps == 1 else settings.warmup
-    schedule = OneCycleLR(optimiser, settings.lr, steps, pct_start=warmup, cycle_momentum=False)
-    losses = _resume(checkpoint, identity, module, optimiser, schedule)
+    optimiser = Optimiser(params, settings, sum(lengths))
+    losses = _resume(checkpoint, identity, module, optimiser)
     track.advance(sum(lengths[: len(losses)]) * settings.batch)
     with Workers(settings.batch, device) as workers:
         for epoch in range(len(losses), epochs):
@@ -92,7 +88,6 @@ def fit(
                 total += workers.backward(loss, params, to_float(images, device), labels.to(device))
                 nn.utils.clip_grad_norm_(params, settings.clip)
                 optimiser.step()
-                schedule.step()
                 track.advance(len(images), f"epoch {epoch + 1}/{epochs}, loss {total / (step + 1):.3f}")
             losses.append(total / lengths[epoch])
             if not torch.isfinite(torch.tensor(losses[-1])):
@@ -100,24 +95,13 @@ def fit(
                     f"the loss is {losses[-1]} after epoch {epoch + 1}; lr = {settings.lr} is too high"
                 )
             if checkpoint is not None:
-                _store(checkpoint, identity, module, optimiser, schedule, losses)
+                _store(checkpoint, identity, module, optimiser, losses)
     return losses
 
 
 def part(split: Split, positions: Tensor) -> Split:
     """Some images of a split; the split itself, not a copy, where they are all of it."""
     return split if len(positions) == len(split) else Split(split.images[positions], split.labels[positions])
-
-
-def sgd(params: Sequence[Tensor], settings: OptimiserSettings) -> torch.optim.SGD:
-    """SGD that decays matrices and kernels, not norms and biases."""
-    groups = [
-        {"params": [p for p in params if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(
-        [g for g in groups if g["params"]], settings.lr, settings.momentum, nesterov=settings.momentum > 0
-    )
 
 
 def to_float(images: Tensor, device: torch.device) -> Tensor:
@@ -130,26 +114,15 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _store(
-    path: Path, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: OneCycleLR, losses: list[float]
-) -> None:
-    schedule_state = {k: v for k, v in schedule.state_dict().items() if k != "_anneal_func_type"}
-    state: dict[str, Any] = {
-        "weights": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": schedule_state,
-    }
-    state["losses"] = losses
+def _store(path: Path, identity: str, module: nn.Module, optimiser: Optimiser, losses: list[float]) -> None:
+    state = {"weights": module.state_dict(), "optimiser": optimiser.state_dict(), "losses": losses}
     _checkpoint.save(path, state, identity)
 
 
-def _resume(
-    path: Path | None, identity: str, module: nn.Module, optimiser: torch.optim.SGD, schedule: OneCycleLR
-) -> list[float]:
+def _resume(path: Path | None, identity: str, module: nn.Module, optimiser: Optimiser) -> list[float]:
     state = None if path is None else _checkpoint.load(path, identity)
     if state is None:
         return []
     module.load_state_dict(state["weights"])
     optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
     return list(state["losses"])

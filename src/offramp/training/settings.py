@@ -13,7 +13,11 @@ def _optional(default: object, **more: Any) -> Any:
 
 
 class OptimiserSettings(BaseModel):
-    """SGD with Nesterov momentum under a one-cycle schedule (linear-cosine rise, cosine fall to near zero)."""
+    """SGD with Nesterov momentum under a one-cycle schedule (cosine rise, cosine fall to near zero).
+
+    With `optimiser = "muon"`, kernels that mix channels (all but depthwise ones) are stepped by Muon under a schedule
+    of the same form, the rest by SGD: small networks come further in as many epochs.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,6 +27,9 @@ class OptimiserSettings(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(2e-4, ge=0, description="of convolution and linear weights; norms and biases have none")
     clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
+    optimiser: Literal["sgd", "muon"] = _optional("sgd", description="of kernels that mix channels")
+    muon_lr: PositiveFloat = _optional(0.02, description="Muon's peak learning rate")
+    muon_decay: float = _optional(0.05, ge=0, description="Muon's decoupled weight decay, per unit of its rate")
 
 
 class DistilSettings(OptimiserSettings):
