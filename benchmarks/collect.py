@@ -1,6 +1,11 @@
 """Write the figures of a finished run as benchmarks/results/NAME.json.
 
 python benchmarks/collect.py runs/cifar10-2.4M cifar10-2.4M
+
+Several runs go to one file, each under the name of its rows; those of other names that are there already stay:
+
+python benchmarks/collect.py runs/nachos-cifar10 nachos-cifar10 --name nachos
+python benchmarks/collect.py runs/edanas-cifar10 nachos-cifar10 --name edanas
 """
 
 from __future__ import annotations
@@ -10,7 +15,9 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
@@ -18,10 +25,13 @@ from typing import Any
 import numpy as np
 
 from offramp.architecture import Architecture
+from offramp.cost import MAC_RULES, cost
+from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
 
 RESULTS = Path(__file__).parent / "results"
+Row = dict[str, Any]
 
 
 def hardware() -> str:
@@ -36,26 +46,46 @@ def hardware() -> str:
     return f"{os.cpu_count()} cores, {model.split(':')[-1].strip()}, torch {torch.__version__}"
 
 
-def delivered(run: RunFolder) -> list[dict[str, Any]]:
+def delivered(run: RunFolder) -> list[Row]:
     """One row per trained network, on the test split."""
     rows = []
     for folder in run.delivered():
         m = json.loads((folder / "metrics.json").read_text())
-        name = folder.name.split("-seed")[0]
+        architecture = Architecture.load(folder / "architecture.json")
         rows.append(
             {
-                "name": name, "kind": m["kind"], "seed": m["seed"], "split": "test", "n": m["splits"]["test"],
+                "name": folder.name.split("-seed")[0], "network": folder.name, "kind": m["kind"],
+                "seed": m["seed"], "split": "test", "n": m["splits"]["test"],
                 "accuracy": m["test_accuracy"], "mean_macs": m["mean_macs"], "mac_rule": m["mac_rule"],
                 "final_exit_accuracy": m["static_accuracy"], "final_exit_macs": m["static_macs"], "params": m["params"],
                 "utilisation": m["utilisation"], "exit_macs": [e["macs"] for e in m["exits"]],
                 "exit_accuracy": [e["accuracy"] for e in m["exits"]],
-                "seconds": m["train_seconds"], "architecture": Architecture.load(folder / "architecture.json").key,
+                "seconds": m["train_seconds"], "architecture": architecture.key,
+                "thresholds": m.get("thresholds"), "dropped_exits": m.get("dropped_exits"),
             }
+            | by_rule(architecture, m["utilisation"])
+            | calibrated(folder)
         )  # fmt: skip
     return rows
 
 
-def searched(run: RunFolder) -> list[dict[str, Any]]:
+def by_rule(architecture: Architecture, utilisation: list[float]) -> Row:
+    """Mean MACs, and MACs of leaving at each exit (gamma), under every MAC rule."""
+    costs = cost(architecture)
+    found: Row = {f"mean_macs_{rule}": costs.mean(utilisation, rule=rule) for rule in MAC_RULES}
+    return found | {f"exit_macs_{rule}": list(costs.leaving("macs", rule)) for rule in MAC_RULES}
+
+
+def calibrated(folder: Path) -> Row:
+    """Expected calibration errors of the whole and of each exit, from what the network said of the test split."""
+    policy, table = Policy.from_json((folder / "policy.json").read_text()), ScoreTable.load(folder / "test_scores.npz")
+    return {
+        "calibration_error": policy_calibration(policy, table),
+        "exit_calibration_error": list(exit_calibration(table, policy.measure)),
+    }
+
+
+def searched(run: RunFolder) -> list[Row]:
     """The search and the random baseline: best feasible trial and hypervolume, on the select split."""
     front = json.loads(run.front.read_text())
     feasible = {}
@@ -64,6 +94,8 @@ def searched(run: RunFolder) -> list[dict[str, Any]]:
     losses = {
         s: np.array([[t["metrics"][o] for o in front["objectives"]] for t in found]) for s, found in feasible.items()
     }
+    if not any(feasible.values()):
+        return []
     reference = np.concatenate([x for x in losses.values() if len(x)]).max(0) * 1.01
     rows = []
     for study, found in feasible.items():
@@ -82,32 +114,73 @@ def searched(run: RunFolder) -> list[dict[str, Any]]:
     return rows
 
 
+def named(rows: list[Row], name: str) -> list[Row]:
+    """`rows` of a run under one name: its networks are NAME, all else begins with it, as "NAME static-6M"."""
+    return [
+        row | {"name": name if "kind" in row and not row["name"].startswith("static-") else f"{name} {row['name']}"}
+        for row in rows
+    ]
+
+
+def others(rows: list[Row], name: str) -> list[Row]:
+    """Those that `named` did not make for this name."""
+    return [row for row in rows if row["name"] != name and not row["name"].startswith(f"{name} ")]
+
+
+def collected(run: RunFolder, recipe: str, note: str) -> Row:
+    """What is told of one run, and its rows."""
+    log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
+    rows = delivered(run) + searched(run)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return {
+        "what": f"networks trained by {recipe}, and its search beside random search",
+        "command": f"offramp run {recipe} && {shlex.join(['python', 'benchmarks/collect.py', *sys.argv[1:]])}",
+        "hardware": hardware(),
+        "date": datetime.date.today().isoformat(),
+        "commit": commit,
+        "mac_rule": rows[0]["mac_rule"] if rows else None,
+        "note": note,
+        "step_seconds": [{k: e[k] for k in ("event", "seconds") if k in e} for e in log if "seconds" in e],
+        "rows": rows,
+    }
+
+
+def merged(stored: Row | None, found: Row, name: str) -> Row:
+    """A file of several runs, `found` put in under `name`; what is told of each run stands in `runs`."""
+    stored = stored or {"runs": {}, "rows": []}
+    if "runs" not in stored:
+        sys.exit("that file is about one run, which has no name: take another file, or move it away")
+    about = {key: value for key, value in found.items() if key != "rows"}
+    runs = {key: run for key, run in stored["runs"].items() if key != name} | {name: about}
+    rules = {run["mac_rule"] for run in runs.values()}
+    return {
+        "what": f"networks of several runs side by side, each with its search beside random search: {', '.join(runs)}",
+        "command": "; ".join(run["command"] for run in runs.values()),
+        **{key: found[key] for key in ("hardware", "date", "commit")},
+        "mac_rule": found["mac_rule"] if len(rules) == 1 else "that of each row",
+        "runs": runs,
+        "rows": others(stored["rows"], name) + named(found["rows"], name),
+    }
+
+
 def main() -> None:
     """Read the run, write the file, print a summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("file", help="writes benchmarks/results/FILE.json")
+    parser.add_argument("--name", help="of this run's rows, in a file of several runs")
+    parser.add_argument("--recipe", help="that the run was made by (default: FILE, or with --name the folder's name)")
     parser.add_argument("--note", default="")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="another folder to write to")
     options = parser.parse_args()
-    run = RunFolder(options.run)
-    log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
-    rows, recipe = delivered(run) + searched(run), f"recipes/{options.name}.toml"
-    write_json(
-        RESULTS / f"{options.name}.json",
-        {
-            "what": f"networks trained by {recipe}, and its search beside random search",
-            "command": f"offramp run {recipe} && python benchmarks/collect.py {options.run} {options.name}",
-            "hardware": hardware(),
-            "date": datetime.date.today().isoformat(),
-            "commit": subprocess.run(
-                ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-            ).stdout.strip(),
-            "mac_rule": rows[0]["mac_rule"] if rows else None,
-            "note": options.note,
-            "step_seconds": [{k: e[k] for k in ("event", "seconds") if k in e} for e in log if "seconds" in e],
-            "rows": rows,
-        },
-    )
+    recipe = options.recipe or (options.run.resolve().name if options.name else options.file)
+    path = options.results / f"{options.file}.json"
+    found = collected(RunFolder(options.run), f"recipes/{recipe}.toml", options.note)
+    rows = found["rows"]
+    if options.name:
+        found = merged(json.loads(path.read_text()) if path.exists() else None, found, options.name)
+        rows = named(rows, options.name)
+    write_json(path, found)
     for name in dict.fromkeys(row["name"] for row in rows):
         group = [row for row in rows if row["name"] == name]
         accuracies = [row["accuracy"] for row in group]

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from offramp import build, cost, space
-from offramp.deliver import curve_records, describe, goal_of, keep_exits, kind
+from offramp import deliver as module
+from offramp.deliver import costs_of, curve_records, describe, goal_of, keep_exits, kind
 from offramp.pipeline import best_static
-from offramp.policy import Goal, Policy, ScoreTable, curve, operate
+from offramp.policy import MEASURES, Goal, Policy, ScoreTable, curve, operate, repair, shared_threshold
 from offramp.recipe import Recipe
 from offramp.search import Evaluation, NothingFeasible, Trial
 from offramp.spaces import Candidate
@@ -84,3 +85,64 @@ def test_the_best_static_network_is_the_best_exit_within_the_budget(architecture
     assert kind(best_static(trials, macs[0])) == "static"
     with pytest.raises(NothingFeasible, match="static_macs"):
         best_static(trials, macs[0] - 1)
+
+
+def set_by(text, architecture, table, monkeypatch, own=None, budget=None):
+    """The exits kept (their numbers), and the setting that delivery reaches with the recipe `text`."""
+    monkeypatch.setattr(module, "score", lambda net, split: table)
+    recipe = Recipe.parse(text)
+    net, found, select = module._set(build(architecture, 0), own, recipe, budget, None, costs_of(recipe))
+    kept = [architecture.exits.index(position) for position in net.architecture.exits]
+    assert np.array_equal(select.logits, table.keep(kept).logits)
+    assert found.operation == operate(found.policy, select, cost(net.architecture).leaving())
+    return kept, found
+
+
+GENES = '[space]\nname = "edanas"\n[policy]\nmeasures = ["margin", "entropy"]\nmean_macs = 1e5\nthresholds = "genes"\n'
+
+
+@pytest.mark.parametrize(
+    "own, kept",
+    [
+        ((0.3, 0.5, 0.6, 0.9), [0, 1, 2, 3, 4]),
+        ((0.3, 1.5, 0.6, 0.9), [0, 2, 3, 4]),  # no margin exceeds 1: nobody leaves there
+        ((1.5, 0.5, 0.0, 0.2), [1, 2]),  # everybody has left before the last two
+        ((1.5, 1.5, 1.5, 1.5), [4]),
+    ],
+)
+def test_a_network_keeps_its_own_thresholds_with_the_exits_that_remain(architecture, table, monkeypatch, own, kept):
+    remaining, found = set_by(GENES, architecture, table, monkeypatch, own)
+    assert remaining == kept
+    assert found.policy == Policy("margin", tuple(own[e] for e in kept[:-1]))
+
+
+def test_whether_own_thresholds_meet_the_goal_is_told(architecture, table, monkeypatch):
+    cheapest, *_, dearest = cost(architecture).leaving()
+    for macs, holds in ((cheapest, False), (dearest, True)):
+        _, found = set_by(GENES, architecture, table, monkeypatch, (0.3, 0.5, 0.6, 0.9), ("mean_macs", macs))
+        assert found.feasible == holds
+
+
+@pytest.mark.parametrize("share, holds", [(0.2, True), (-0.1, False)])
+def test_thresholds_are_repaired_for_the_budget(architecture, table, monkeypatch, share, holds):
+    costs = cost(architecture).leaving()
+    macs = costs[0] + share * (costs[-1] - costs[0])
+    text = '[policy]\nmean_macs = 1\nthresholds = "repair"\n[search]\nconstraints = ["accuracy >= 0.4"]\n'
+    kept, found = set_by(text, architecture, table, monkeypatch, budget=("mean_macs", macs))
+    select, costs = table.keep(kept), cost(architecture.with_exits([architecture.exits[e] for e in kept])).leaving()
+    start = shared_threshold(select, costs, MEASURES[0])
+    assert found == repair(start, select, costs, max_cost=macs, min_accuracy=0.4)
+    assert found.feasible == holds
+
+
+def test_a_description_tells_both_mac_rules_and_calibration(architecture, table):
+    costs, policy = cost(architecture), Policy("margin", (0.3, 0.5, 0.6, 0.2))
+    found = describe(policy, table, table, costs, "paper", Tasks)
+    for rule in ("executed", "paper"):
+        assert [e["macs_by_rule"][rule] for e in found["exits"]] == list(costs.leaving("macs", rule))
+        expected = operate(policy, table, costs.leaving("macs", rule)).mean_cost
+        assert found["mean_macs_by_rule"][rule] == pytest.approx(expected)
+    assert found["mean_macs_by_rule"]["paper"] == pytest.approx(found["mean_macs"])
+    assert found["mean_macs_by_rule"]["paper"] < found["mean_macs_by_rule"]["executed"]
+    assert all(0 < e["calibration_error"] < 1 for e in found["exits"])
+    assert 0 < found["calibration_error"] < 1

@@ -18,7 +18,7 @@ def old_recipe(**more):
         ("search", "evaluator"),
         ("search", "surrogate"),
         ("search", "domination"),
-        ("policy", "tune"),
+        ("policy", "thresholds"),
     ]:
         del stored[section][key]
     import tomli_w
@@ -38,7 +38,7 @@ def test_a_folder_of_an_older_recipe_still_opens(tmp_path):
     [
         ("search.evaluator=fine-tune", "search.evaluator: 'one-shot' then, 'fine-tune' now"),
         ("search.surrogate=auto", "search.surrogate: 'gp' then, 'auto' now"),
-        ("policy.tune=false", "policy.tune: True then, False now"),
+        ("policy.thresholds=repair", "policy.thresholds: 'tuned' then, 'repair' now"),
     ],
 )
 def test_it_is_not_taken_for_a_run_of_what_is_new(tmp_path, override, difference):

@@ -107,10 +107,12 @@ def test_differences_name_paths_and_values():
 def test_names_that_are_repeated_here_are_those_of_the_search():
     from offramp import recipe
     from offramp.search import PROPOSERS
+    from offramp.search.proposers.surrogate import PREDICT
     from offramp.search.surrogates import SURROGATES
 
     assert recipe._PROPOSERS == PROPOSERS
     assert recipe._SURROGATES == SURROGATES
+    assert recipe._PREDICT == PREDICT
 
 
 def test_one_line_chooses_the_evaluator_and_the_recipe_then_tells_the_schedule():
@@ -146,3 +148,80 @@ def test_a_penalty_needs_a_bound_on_an_objective(constraints):
     text = MINIMAL + f'[search]\ndomination = "penalty"\nconstraints = {constraints}\n'
     assert "needs a bound on an objective" in problems(text)[0]
     Recipe.parse(text.replace("constraints = [", 'constraints = ["mean_macs <= 2.7e6", '))
+
+
+def test_a_way_to_set_thresholds_is_checked():
+    assert Recipe.parse(MINIMAL).policy.thresholds == "tuned"
+    assert problems(MINIMAL + 'thresholds = "guessed"')[0].endswith("allowed are tuned, genes, repair")
+    assert "space 'offramp' has no thresholds among its genes" in problems(MINIMAL + 'thresholds = "genes"')[0]
+    assert Recipe.parse(MINIMAL + 'thresholds = "genes"\n[space]\nname = "edanas"').policy.thresholds == "genes"
+
+
+def test_what_thresholds_are_repaired_to_follows_from_goal_and_constraints():
+    by_goal = Recipe.parse(MINIMAL + 'thresholds = "repair"\n[search]\nconstraints = ["mean_macs <= 2e5"]')
+    assert by_goal.bounds == (1e5, 0.0)
+    text = '[policy]\naccuracy = 0.7\nthresholds = "repair"\n'
+    assert "give policy.mean_macs, or a constraint" in problems(text)[0]
+    assert Recipe.parse(text + '[search]\nconstraints = ["mean_macs <= 3e5", "mean_macs <= 2e5"]').bounds == (2e5, 0.7)
+    both = MINIMAL + '[search]\nconstraints = ["accuracy >= 0.6", "error <= 0.25", "mean_macs >= 5"]'
+    assert Recipe.parse(both).bounds == (1e5, 0.75)
+
+
+@pytest.mark.parametrize("old, new", [("true", "tuned"), ("false", "genes")])
+def test_recipes_of_earlier_runs_say_tune(old, new):
+    recipe = Recipe.parse(MINIMAL + f'tune = {old}\n[space]\nname = "edanas"')
+    assert recipe.policy.thresholds == new
+    assert "tune" not in tomllib.loads(recipe.to_toml())["policy"]
+    assert "policy.tune" in problems(MINIMAL + "tune = 3")[0]
+
+
+def written(folder, **recipes):
+    for name, text in recipes.items():
+        (folder / f"{name}.toml").write_text(text)
+    return folder / f"{next(iter(recipes))}.toml"
+
+
+def test_a_recipe_is_laid_over_the_one_it_extends(tmp_path):
+    path = written(
+        tmp_path,
+        top='extends = "middle.toml"\n[search]\nconstraints = []\n[train]\nlr = 0.3\n',
+        middle='extends = "digits"\nseed = 7\n[search]\nevaluations = 99\n[train]\nlr = 0.4\nbatch = 32\n',
+    )
+    recipe, base = Recipe.load(path, ["search.initial=5"]), Recipe.load(find("digits"))
+    assert (recipe.seed, recipe.train.lr, recipe.train.batch) == (7, 0.3, 32)
+    assert (recipe.search.constraints, recipe.search.evaluations, recipe.search.initial) == ((), 99, 5)
+    assert recipe.space == base.space
+    assert recipe.deliver == base.deliver
+    assert "extends" not in recipe.to_toml()
+    assert Recipe.parse(recipe.to_toml()) == recipe
+
+
+def test_a_file_beside_the_recipe_goes_before_one_that_is_shipped(tmp_path):
+    path = written(tmp_path, digits=MINIMAL.replace("1e5", "7"), mine='extends = "digits.toml"').with_name("mine.toml")
+    assert Recipe.load(path).policy.mean_macs == 7
+    assert Recipe.parse('extends = "digits"').policy.mean_macs == 2.5e4
+
+
+def test_mistakes_in_what_is_extended_are_named(tmp_path):
+    (problem,) = problems('extends = "no-such-recipe"')
+    assert problem.startswith("extends: no-such-recipe: no such file, and no recipe of that name; known are aebnas")
+    assert problems("extends = 3") == ("extends: 3 is not the name or path of a recipe",)
+    path = written(tmp_path, one='extends = "two.toml"', two='extends = "three.toml"', three='extends = "two.toml"')
+    with pytest.raises(RecipeError, match="extends: a circle, one -> two -> three -> two"):
+        Recipe.load(path)
+    with pytest.raises(RecipeError, match="a circle, me -> me"):
+        Recipe.load(written(tmp_path, me='extends = "me.toml"'))
+    with pytest.raises(RecipeError, match=r"broken\.toml is not valid TOML"):
+        Recipe.load(written(tmp_path, child='extends = "broken.toml"', broken="[policy"))
+    with pytest.raises(RecipeError, match=r"space\.depth: there is no such key"):
+        Recipe.load(written(tmp_path, child='extends = "base.toml"', base=MINIMAL + "[space]\ndepth = 3"))
+
+
+@pytest.mark.parametrize("name", ["no-constraint", "no-peak", "no-cost"])
+def test_the_ablations_differ_from_nachos_where_they_say(name):
+    whole, ablation = (
+        tomllib.loads(Recipe.load(find(recipe)).to_toml()) for recipe in ("nachos-cifar10", f"nachos-cifar10-{name}")
+    )
+    free = {"policy.mean_macs", "search.constraints", "gates.weight_cost", "deliver.budgets"}
+    changed = {line.split(":")[0] for line in differences(whole, ablation)}
+    assert changed == {"no-constraint": free, "no-peak": {"gates.weight_peak"}, "no-cost": {"gates.weight_cost"}}[name]

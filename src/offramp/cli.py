@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 # Read when torch is loaded. Waiting threads that spin starve whatever else runs on the same cores, and a supernet has
 # more convolution shapes than oneDNN keeps by default.
@@ -16,6 +16,10 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from offramp.architecture import Architecture
+    from offramp.cost import NetworkCost
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -115,34 +119,53 @@ def front(folder: Folder, as_json: Json = False) -> None:
 def cost(
     architecture: Annotated[Path, typer.Argument(help="An architecture.json.", exists=True, dir_okay=False)],
     device: Annotated[str, typer.Option(help="A name that `offramp devices` lists, or a .toml file.")] = "analytic",
+    map: Annotated[str | None, typer.Option(help="Map to the device's cores; branches `wait` or `speculate`.")] = None,
+    objective: Annotated[str, typer.Option(help="With --map, what is least: energy, latency or et.")] = "et",
+    shares: Annotated[str | None, typer.Option(help="With --map: leaving at each exit, such as 0.6,0.4.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show MACs, parameters, memory, latency and energy per stage and exit."""
+    """Show MACs, parameters, memory, latency and energy per stage and exit; with --map, those of the mapped network."""
     from offramp.architecture import Architecture
     from offramp.cost import MAC_RULES
     from offramp.cost import cost as cost_of
 
+    if map is not None:
+        _print_mapping(Architecture.load(architecture), device, map, objective, _shares(shares), as_json)
+        return
     found = cost_of(Architecture.load(architecture), device)
-    leaving = {rule: found.leaving("macs", rule) for rule in MAC_RULES}
     if as_json:
+        leaving = {rule: found.leaving("macs", rule) for rule in MAC_RULES}
         branches = [b._asdict() if b else None for b in found.branches]
         stages = [{"stage": s._asdict(), "branch": b} for s, b in zip(found.stages, branches)]
         total = found.total._asdict()
         record = {"device": device, "stages": stages, "total": total, "macs_by_exit": leaving}
-        for metric in ("latency_ms", "energy_mj") if found.total.latency_ms > 0 else ():
-            record[f"{metric}_by_exit"] = {rule: found.leaving(metric, rule) for rule in MAC_RULES}
+        for metric in ("latency_ms", "energy_mj"):
+            if getattr(found.total, metric) > 0:
+                record[f"{metric}_by_exit"] = {rule: found.leaving(metric, rule) for rule in MAC_RULES}
         _print_json(record)
         return
-    rows, number, timed = [], 0, found.total.latency_ms > 0
-    for i, (stage, branch) in enumerate(zip(found.stages, found.branches)):
-        rows.append([f"stage {i}", *_cost_cells(stage, timed), "", ""])
-        if branch is not None:
-            upto = (_mega(leaving[rule][number]) for rule in MAC_RULES)
-            rows.append([f"  exit {number}", *_cost_cells(branch, timed), *upto])
-            number += 1
-    rows.append(["all", *_cost_cells(found.total, timed), "", ""])
-    columns = ["part", "MMACs", "params", "weights KiB", "activations KiB", *(["ms", "uJ"] if timed else [])]
-    _print_table(f"device: {device}", [*columns, *(f"up to exit ({rule})" for rule in MAC_RULES)], rows)
+    _print_cost(device, found)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="DIR/chosen/NAME of a run.", exists=True, file_okay=False)],
+    tflite: Annotated[Path, typer.Option(help="The folder for the files; made where it is missing.", file_okay=False)],
+    device: Annotated[str | None, typer.Option(help="An NPU of `offramp devices`: show their cost on it.")] = None,
+) -> None:
+    """Write every stage of a delivered 8-bit network as a TFLite file, for NPUs."""
+    from offramp.cost import cost as cost_of
+    from offramp.deliver import load
+    from offramp.export import export_tflite
+    from offramp.pipeline import Run
+
+    net, policy = load(folder)
+    task = Run.stored(folder.parents[1]).task
+    made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)
+    if device is not None:
+        files = [(tflite / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
+        _print_cost(device, cost_of(net.architecture, device, files))
+    _out.print(f"Stages: {made}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -286,6 +309,59 @@ def _print_delivered(folders: list[Path]) -> None:
         _print_table(title, ["network", "kind", "accuracy", "mean MMACs", "utilisation", "seed"], rows)
 
 
+def _shares(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--shares is {text!r}; it must be numbers such as 0.6,0.4, one for each exit") from None
+
+
+def _print_mapping(
+    architecture: Architecture, device: str, mode: str, objective: str, shares: list[float] | None, as_json: bool
+) -> None:
+    from offramp.cost import backbone_alone, map_network
+
+    found = map_network(architecture, device, mode, objective, shares)  # type: ignore[arg-type]  # checked there
+    references = {
+        "backbone alone": backbone_alone(architecture, device, found.objective),
+        "all exits, full depth": found.full_depth,
+    }
+    exits = list(zip(architecture.exits, found.latency_ms, found.energy_mj, found.overhead_mj))
+    given = shares or [1 / len(exits)] * len(exits)
+    means = {
+        "shares": given, "mean_latency_ms": found.mean_latency(given), "mean_energy_mj": found.mean_energy(given),
+        "exit_overhead_mj": found.mean_overhead(given), "et_avg": found.et(given),
+        "et_of_means": found.et_of_means(given),
+    }  # fmt: skip
+    if as_json:
+        names = ("device", "cores", "mode", "objective", "clock_mhz", "energy_mj", "latency_ms", "overhead_mj")
+        own = ("stage_energy_mj", "stage_latency_ms")
+        record = {name: getattr(found, name) for name in (*names, *own)}
+        static = {name: reference._asdict() for name, reference in references.items()}
+        _print_json({**record, **means, "static": static, "runs": [run._asdict() for run in found.runs]})
+        return
+    rows = [
+        [f"exit {k} (stage {stage})", f"{given[k]:.1%}", f"{ms:.4f}", f"{mj * 1e3:.2f}", f"{wasted * 1e3:.2f}",
+         f"{ms * mj * found.clock_mhz:.2f}"]
+        for k, (stage, ms, mj, wasted) in enumerate(exits)
+    ]  # fmt: skip
+    rows.append(
+        ["mean", "", f"{means['mean_latency_ms']:.4f}", f"{found.mean_energy(given) * 1e3:.2f}",
+         f"{found.mean_overhead(given) * 1e3:.2f}", f"{found.et(given):.2f}"]
+    )  # fmt: skip
+    rows.append(["mean energy x mean latency", "", "", "", "", f"{found.et_of_means(given):.2f}"])
+    for name, r in references.items():
+        rows.append([f"static: {name}", "", f"{r.latency_ms:.4f}", f"{r.energy_mj * 1e3:.2f}", "", f"{r.et:.2f}"])
+    title = f"{found.device}, {found.cores} cores, {found.mode}, least {found.objective}"
+    _print_table(title, ["leaving at", "share", "ms", "uJ", "overhead uJ", "ET (J x cycles)"], rows)
+    rows = []
+    for run in found.runs:
+        part = f"stage {run.stage}" if run.exit is None else f"  exit {run.exit}"
+        cores = " ".join(map(str, run.cores))
+        rows.append([part, run.layer, cores, run.split, f"{run.start:,.0f}", f"{run.end:,.0f}"])
+    _print_table("where each layer runs, in cycles", ["part", "layer", "cores", "split", "from", "to"], rows)
+
+
 def _print_table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
@@ -299,9 +375,26 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
+def _print_cost(device: str, found: NetworkCost) -> None:
+    from offramp.cost import MAC_RULES
+
+    leaving = {rule: found.leaving("macs", rule) for rule in MAC_RULES}
+    rows, number, timed = [], 0, found.total.latency_ms > 0
+    for i, (stage, branch) in enumerate(zip(found.stages, found.branches)):
+        rows.append([f"stage {i}", *_cost_cells(stage, timed), "", ""])
+        if branch is not None:
+            upto = (_mega(leaving[rule][number]) for rule in MAC_RULES)
+            rows.append([f"  exit {number}", *_cost_cells(branch, timed), *upto])
+            number += 1
+    rows.append(["all", *_cost_cells(found.total, timed), "", ""])
+    columns = ["part", "MMACs", "params", "weights KiB", "activations KiB", *(["ms", "uJ"] if timed else [])]
+    _print_table(f"device: {device}", [*columns, *(f"up to exit ({rule})" for rule in MAC_RULES)], rows)
+
+
 def _cost_cells(found: Any, timed: bool) -> list[str]:
     kib = [f"{size / 1024:.1f}" for size in (found.weight_bytes, found.activation_bytes)]
-    device = [f"{found.latency_ms:.4f}", f"{found.energy_mj * 1e3:.2f}"] if timed else []
+    energy = f"{found.energy_mj * 1e3:.2f}" if found.energy_mj > 0 else "-"
+    device = [f"{found.latency_ms:.4f}", energy] if timed else []
     return [_mega(found.macs), f"{found.params:,}", *kib, *device]
 
 

@@ -11,19 +11,41 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from offramp.architecture import Architecture
-from offramp.cost import NetworkCost, cost
+from offramp.cost import MAC_RULES, NetworkCost, cost
 from offramp.data import Split, Task
 from offramp.nn import EarlyExitNet, Supernet
 from offramp.nn.quantize import is_quantized, rounds, skeleton
-from offramp.policy import GATE_MEASURES, MEASURES, Curve, Goal, Policy, ScoreTable, curve, operate, tune
+from offramp.policy import (
+    GATE_MEASURES,
+    MEASURES,
+    Curve,
+    Goal,
+    OwnThresholds,
+    Point,
+    Policy,
+    RepairedThresholds,
+    ScoreTable,
+    Setting,
+    Thresholds,
+    TunedThresholds,
+    curve,
+    exit_calibration,
+    operate,
+    policy_calibration,
+    subset_curve,
+)
 from offramp.progress import track
 from offramp.recipe import Recipe
 from offramp.run_folder import identity, write_json, write_text
+from offramp.search.costs import Costs
+from offramp.spaces import Candidate
 from offramp.training import score, train_either
+
+_SUBSET_CLIMBS = 20  # a subset's curve gives a few points of all subsets' front; the whole network's has curve.json
 
 
 def deliver(
-    architecture: Architecture,
+    candidate: Candidate,
     folder: Path,
     recipe: Recipe,
     task: Task,
@@ -31,17 +53,19 @@ def deliver(
     supernet: Supernet | None,
     seed: int,
     export: bool,
-    mean_macs: float | None = None,
+    budget: tuple[str, float] | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with a trained, tuned, tested (and exported) network; gives its metrics.
 
-    Thresholds are set on the select split, for `mean_macs` where given, else for the recipe's goal. An exit at which
-    nobody leaves is dropped, with its cost, before the test; the test split is read once. Continues from the folder's
-    checkpoint after a kill.
+    Thresholds are set on the select split, in the recipe's way, for `budget` where given, else for its goal; a
+    candidate's own stay with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before
+    the test; the test split is read once. Continues from the folder's checkpoint after a kill.
     """
     started = time.monotonic()
-    net = _trained(architecture, folder, recipe, task, supernet, seed)
-    net, policy, select = _tuned(net, goal_of(recipe, mean_macs), recipe, task.select)
+    net = _trained(candidate.architecture, folder, recipe, task, supernet, seed)
+    counted = costs_of(recipe)
+    net, found, select = _set(net, candidate.thresholds, recipe, budget, task.select, counted)
+    policy = found.policy
     costs = cost(net.architecture)
     leaving = costs.leaving("macs", recipe.policy.mac_rule)
     test = score(net, task.test)
@@ -49,9 +73,18 @@ def deliver(
     write_text(folder / "policy.json", policy.to_json() + "\n")
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, folder / "weights.safetensors")
     test.save(folder / "test_scores.npz")
-    found = curve(select, leaving, measures=policy.measure)
-    write_json(folder / "curve.json", curve_records(found, test, leaving))
+    points = curve(select, leaving, measures=policy.measure)
+    write_json(folder / "curve.json", curve_records(points, test, leaving))
+    by_subset = subset_records(net.architecture, policy.measure, recipe.policy.mac_rule, select, test)
+    write_json(folder / "subsets.json", by_subset)
     metrics = describe(policy, select, test, costs, recipe.policy.mac_rule, task)
+    metrics |= on_device(policy, test, net.architecture, counted)
+    kept, chosen = net.architecture.exits, candidate.architecture.exits
+    metrics |= {
+        "thresholds": recipe.policy.thresholds,
+        "feasible": found.feasible,
+        "dropped_exits": [position for position in chosen if position not in kept],
+    }
     metrics |= {"seed": seed, "train_seconds": round(time.monotonic() - started, 1), "kind": kind(net.architecture)}
     if export:
         metrics["onnx"] = _exported(net, policy, folder / "model.onnx", recipe, task)
@@ -73,14 +106,41 @@ def load(folder: str | Path) -> tuple[EarlyExitNet, Policy]:
     return net.eval(), Policy.from_json((folder / "policy.json").read_text())
 
 
-def goal_of(recipe: Recipe, mean_macs: float | None = None) -> Goal:
-    """The goal that thresholds are tuned for; `mean_macs` is a delivered network's own budget."""
-    if mean_macs is not None:
-        return Goal.accuracy_at_cost(mean_macs)
-    if recipe.policy.mean_macs is not None:
-        return Goal.accuracy_at_cost(recipe.policy.mean_macs)
+def costs_of(recipe: Recipe) -> Costs:
+    """How the recipe counts what candidates cost."""
+    policy, hardware = recipe.policy, recipe.hardware
+    if hardware is None:
+        return Costs(policy.mac_rule, target=policy.mean_macs)
+    return Costs(policy.mac_rule, hardware.device, policy.mean_macs, hardware.mapping)
+
+
+def goal_of(recipe: Recipe, budget: tuple[str, float] | None = None) -> Goal:
+    """The goal that thresholds are tuned for; `budget`, a mean cost and its bound, is a delivered network's own."""
+    budget = budget or recipe.policy.budget
+    if budget is not None:
+        return Goal.accuracy_at_cost(budget[1])
     assert recipe.policy.accuracy is not None
     return Goal.cost_at_accuracy(recipe.policy.accuracy)
+
+
+def thresholds_of(
+    recipe: Recipe,
+    measures: Sequence[str],
+    budget: tuple[str, float] | None = None,
+    *,
+    restarts: int = 4,
+    must_hold: bool = False,
+) -> Thresholds:
+    """How the recipe sets thresholds, under `measures`; `budget` as in `goal_of`, `restarts` those of the tuner.
+
+    Where they cannot be repaired to what goal and constraints ask for, `must_hold` makes that an error.
+    """
+    goal, names = goal_of(recipe, budget), tuple(measures)
+    if recipe.policy.thresholds == "repair":
+        most, least = recipe.bounds
+        return RepairedThresholds(names[0], budget[1] if budget else most, least, must_hold)
+    way = OwnThresholds if recipe.policy.thresholds == "genes" else TunedThresholds
+    return way(goal, names, restarts)
 
 
 def kind(architecture: Architecture) -> str:
@@ -91,19 +151,26 @@ def kind(architecture: Architecture) -> str:
 def describe(
     policy: Policy, select: ScoreTable, test: ScoreTable, costs: NetworkCost, mac_rule: str, task: Task
 ) -> dict[str, Any]:
-    """`metrics.json`, as far as score tables and costs tell it."""
+    """`metrics.json`, as far as score tables and costs tell it.
+
+    `calibration_error` is that of `exit_calibration` and, of the whole, of `policy_calibration`, on test.
+    """
     leaving = costs.leaving("macs", mac_rule)
+    by_rule = {rule: costs.leaving("macs", rule) for rule in MAC_RULES}
+    calibration = exit_calibration(test, policy.measure)
     tested, selected = operate(policy, test, leaving), operate(policy, select, leaving)
     total = costs.total
     exits = [
         {
             "position": record.position,
             "macs": leaving[e],
+            "macs_by_rule": {rule: values[e] for rule, values in by_rule.items()},
             "branch_macs": record.branch.macs,
             "accuracy": float(test.exit_accuracy[e]),
             "accuracy_of_leavers": tested.exit_accuracy[e],
             "threshold": policy.to_dict()["thresholds"][e] if e < len(policy.thresholds) else None,
             "share": tested.utilisation[e],
+            "calibration_error": calibration[e],
         }
         for e, record in enumerate(costs.exits)
     ]
@@ -112,6 +179,8 @@ def describe(
         "static_accuracy": float(test.exit_accuracy[-1]),
         "mean_macs": tested.mean_cost,
         "mac_rule": mac_rule,
+        "mean_macs_by_rule": {rule: costs.mean(tested.utilisation, rule=rule) for rule in MAC_RULES},
+        "calibration_error": policy_calibration(policy, test),
         "static_macs": sum(stage.macs for stage in costs.stages) + costs.exits[-1].branch.macs,
         "utilisation": list(tested.utilisation),
         "exits": exits,
@@ -127,20 +196,67 @@ def describe(
     }
 
 
+def on_device(policy: Policy, test: ScoreTable, architecture: Architecture, costs: Costs) -> dict[str, Any]:
+    """What `metrics.json` tells of the device, nothing where there is none: means in mJ, ms and J x cycles.
+
+    `static` is the same backbone with its final exit alone; `exit_energy_mj` and `exit_latency_ms` are of a sample that
+    leaves at each exit. `et_of_means` is mean energy x mean latency, `et_avg` the mean of energy x latency.
+    """
+    if costs.device is None:
+        return {}
+    leaving = costs.leaving(architecture)
+    means = {name: operate(policy, test, values).mean_cost for name, values in leaving.items()}
+    static = costs.leaving(architecture.with_exits((architecture.exits[-1],)))
+    found = {
+        "device": costs.device,
+        "mapping": costs.mapping,
+        "latency_ms": means["mean_latency_ms"],
+        "static_latency_ms": static["mean_latency_ms"][0],
+        "exit_latency_ms": list(leaving["mean_latency_ms"]),
+    }
+    if "mean_energy_mj" not in leaving:  # an NPU
+        return found
+    return found | {
+        "energy_mj": means["mean_energy_mj"],
+        "static_energy_mj": static["mean_energy_mj"][0],
+        "exit_energy_mj": list(leaving["mean_energy_mj"]),
+        "et_avg": means["et_avg"],
+        "et_of_means": means["mean_energy_mj"] * means["mean_latency_ms"] * costs.clock_mhz,
+        "static_et": static["et_avg"][0],
+        "dynamic_efficiency": means["dynamic_efficiency"],
+        "exit_overhead_mj": means["exit_overhead_mj"],
+    }
+
+
 def curve_records(found: Curve, test: ScoreTable, leaving: Sequence[float]) -> list[dict[str, Any]]:
     """Operating points tuned on select, each with what it comes to on test."""
-    records = []
-    for point in found:
-        tested = operate(point.policy, test, leaving)
-        records.append(
-            point.policy.to_dict()
-            | {
-                "select": {"accuracy": point.accuracy, "mean_macs": point.mean_cost},
-                "test": {"accuracy": tested.accuracy, "mean_macs": tested.mean_cost},
-                "utilisation": list(tested.utilisation),
-            }
-        )
-    return records
+    return [curve_record(point, test, leaving) for point in found]
+
+
+def curve_record(point: Point, test: ScoreTable, leaving: Sequence[float]) -> dict[str, Any]:
+    """A point tuned on select, and what it comes to on test."""
+    tested = operate(point.policy, test, leaving)
+    return point.policy.to_dict() | {
+        "select": {"accuracy": point.accuracy, "mean_macs": point.mean_cost},
+        "test": {"accuracy": tested.accuracy, "mean_macs": tested.mean_cost},
+        "utilisation": list(tested.utilisation),
+    }
+
+
+def subset_records(
+    architecture: Architecture, measure: str, mac_rule: str, select: ScoreTable, test: ScoreTable
+) -> list[dict[str, Any]]:
+    """As `curve_records`, over every subset of the exits: `exits` are those kept, by their number in the network."""
+
+    def leaving(exits: tuple[int, ...]) -> tuple[float, ...]:
+        kept = architecture.with_exits(tuple(architecture.exits[e] for e in exits))
+        return cost(kept).leaving("macs", mac_rule)
+
+    found = subset_curve(select, leaving, measures=measure, climbs=_SUBSET_CLIMBS)
+    return [
+        {"exits": list(exits), **curve_record(point, test.keep(exits), leaving(exits))}
+        for exits, point in ((choice.exits, choice.point) for choice in found)
+    ]
 
 
 def _trained(
@@ -162,17 +278,29 @@ def _trained(
         )  # fmt: skip
 
 
-def _tuned(net: EarlyExitNet, goal: Goal, recipe: Recipe, select: Split) -> tuple[EarlyExitNet, Policy, ScoreTable]:
-    """Tune on `select`; while nobody leaves at some exit, drop it (and what lies behind the last) and tune again."""
+def _set(
+    net: EarlyExitNet,
+    own: tuple[float, ...] | None,
+    recipe: Recipe,
+    budget: tuple[str, float] | None,
+    select: Split,
+    costs: Costs,
+) -> tuple[EarlyExitNet, Setting, ScoreTable]:
+    """Set thresholds on `select`; while nobody leaves at some exit, drop it (and what lies behind the last), set again.
+
+    `own`: the thresholds that came with the network.
+    """
     table = score(net, select)
+    metric = budget[0] if budget else recipe.policy.metric
     while True:
-        leaving = cost(net.architecture).leaving("macs", recipe.policy.mac_rule)
-        tuned = tune(table, leaving, goal, measures=_measures(recipe, net.architecture))
-        shares = tuned.operation.utilisation
+        way = thresholds_of(recipe, _measures(recipe, net.architecture), budget)
+        found = way.set(table, costs.leaving(net.architecture)[metric], own)
+        shares = found.operation.utilisation
         used = [e for e, share in enumerate(shares) if share > 0]
         if len(used) == len(shares):
-            return net, tuned.policy, table
+            return net, found, table
         net, table = keep_exits(net, used), table.keep(used)
+        own = None if own is None else tuple(own[e] for e in used[:-1])
 
 
 def _measures(recipe: Recipe, architecture: Architecture) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Literal, NamedTuple
 
 from offramp.architecture import (
     Activate,
     Architecture,
+    Block,
     Bottleneck,
     Branch,
     Conv,
@@ -19,6 +20,7 @@ from offramp.architecture import (
 )
 
 Operator = Literal["conv", "linear", "pool", "add", "scale", "resize", "act"]
+_REMEMBERED = 50_000
 
 
 class Shape(NamedTuple):
@@ -132,9 +134,15 @@ def branch_layers(branch: Branch, shape: Shape, classes: int) -> list[Layer]:
 
 def _chain(blocks: tuple, shape: Shape, prefix: str) -> Iterator[Layer]:
     for i, block in enumerate(blocks):
-        for layer in block_layers(block, shape):
-            yield layer._replace(name=f"{prefix}.{i}.{layer.name}")
-        shape = layer.shape_out
+        found = _named(block, shape, f"{prefix}.{i}")
+        yield from found
+        shape = found[-1].shape_out
+
+
+@lru_cache(_REMEMBERED)
+def _named(block: Block, shape: Shape, prefix: str) -> tuple[Layer, ...]:
+    """`block_layers`, named by the block's place; kept, as a search asks for thousands of networks of few blocks."""
+    return tuple(layer._replace(name=f"{prefix}.{layer.name}") for layer in block_layers(block, shape))
 
 
 def _with_bits(found: list[Layer], weights: int, activations: int) -> list[Layer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from offramp.architecture import Architecture
 from offramp.data import Task, task
-from offramp.deliver import deliver, goal_of
+from offramp.deliver import costs_of, deliver, thresholds_of
 from offramp.nn import Supernet
-from offramp.progress import track
+from offramp.progress import Tracker, track
 from offramp.recipe import Budget, Recipe, RecipeError, differences, find
 from offramp.run_folder import RunFolder, identity, write_json, write_text
 from offramp.search import (
@@ -30,12 +30,16 @@ from offramp.search import (
     proposer,
     search,
 )
+from offramp.search.costs import Costs
 from offramp.search.finetune import FineTune
 from offramp.search.oneshot import OneShot
+from offramp.search.proposers.listed import ListedProposer, last_batches
 from offramp.spaces import Candidate, SearchSpace, options_of, space
-from offramp.training import train_supernet
+from offramp.training import TrainSettings, train_supernet
 
-_MAY_CHANGE = ("deliver.", "export.", "search.evaluations", "search.stop_after", "search.baseline", "data.root")
+_MAY_CHANGE = (
+    "deliver.", "export.", "search.evaluations", "search.stop_after", "search.retrain", "search.baseline", "data.root",
+)  # fmt: skip
 """What a continued run may ask for anew: nothing already computed depends on it."""
 
 
@@ -71,11 +75,14 @@ class Run:
 
     def carry_out(self) -> None:
         """All steps, in order."""
-        steps = ["search", "baseline", "deliver", "report"]
+        steps = ["search", "baseline", *(["retrain"] if self.recipe.search.retrain else []), "deliver", "report"]
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
+        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest()):
+            self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
         if self.needs_supernet:
             _ = self.supernet
         self.search()
+        self.retrain()
         self.write_front()
         self.deliver()
         self.report()
@@ -94,6 +101,11 @@ class Run:
     def space(self) -> SearchSpace:
         """The search space, for the data's image shape and classes."""
         return space(self.recipe.space.name, self.task.input, len(self.task.classes), **self.recipe.space.options)
+
+    @cached_property
+    def costs(self) -> Costs:
+        """What candidates cost, on the recipe's device where it names one."""
+        return costs_of(self.recipe)
 
     @property
     def needs_supernet(self) -> bool:
@@ -146,23 +158,45 @@ class Run:
         if settings.baseline and settings.proposer != "random":
             self._search(self.baseline, "random", "random search, for comparison")
 
-    def evaluator(self) -> OneShot | FineTune:
-        """What measures candidates; it sees the train and select splits only."""
-        policy, settings, finetune = self.recipe.policy, self.recipe.search, self.recipe.finetune
-        data, goal = self.task.without_test(), goal_of(self.recipe)
-        common: dict[str, Any] = {
-            "measures": policy.measures, "mac_rule": policy.mac_rule, "images": settings.images, "tune": policy.tune
-        }  # fmt: skip
+    @cached_property
+    def retrained(self) -> Study:
+        """The candidates of the search's last batches, trained by the schedule of the final networks."""
+        return self._study("retrained")
+
+    def retrain(self) -> None:
+        """Train the candidates of the search's last batches by [train] and score them on select, where wanted."""
+        wanted = last_batches(self.study.trials, self.recipe.search.retrain)
+        if not wanted or len(self.retrained) >= len(wanted):
+            return
+        started = time.monotonic()
+        with track("the last candidates, trained longer", len(wanted), len(self.retrained)) as bar:
+            outcome = search(
+                self.evaluator(self.recipe.train), self.retrained, ListedProposer(wanted), evaluations=len(wanted),
+                initial=0, batch=len(wanted), seed=self.recipe.seed, progress=_shown(bar),
+            )  # fmt: skip
+        seconds = round(time.monotonic() - started, 1)
+        self.folder.log("retrained", evaluated=outcome.evaluated, seconds=seconds)
+
+    def evaluator(self, schedule: TrainSettings | None = None) -> OneShot | FineTune:
+        """What measures candidates; it sees the train and select splits only.
+
+        `schedule`: candidates are trained by it, whatever the recipe's evaluator is.
+        """
+        policy, settings, finetune = self.recipe.policy, self.recipe.search, schedule or self.recipe.finetune
+        data = self.task.without_test()
+        thresholds = thresholds_of(self.recipe, policy.measures, restarts=0, must_hold=True)
+        common: dict[str, Any] = {"costs": self.costs, "metric": policy.metric, "images": settings.images}
         if finetune is None:
-            return OneShot(self.supernet, data, goal, statistics_images=settings.statistics_images, **common)
+            return OneShot(self.supernet, data, thresholds, statistics_images=settings.statistics_images, **common)
         supernet = self.supernet if finetune.inherit else None
         return FineTune(
-            data, finetune, goal, supernet=supernet, seed=self.recipe.seed, gates=self.recipe.gates, **common
+            data, finetune, thresholds, supernet=supernet, seed=self.recipe.seed, gates=self.recipe.gates, **common
         )
 
     def write_front(self) -> None:
         """Write `front.json`: every trial, and which of them make the front."""
         studies = [self.study, self.baseline] if self.recipe.search.baseline else [self.study]
+        studies += [self.retrained] if self.recipe.search.retrain else []
         images = min(self.recipe.search.images or len(self.task.select), len(self.task.select))
         write_json(
             self.folder.front,
@@ -178,6 +212,7 @@ class Run:
                 "objectives": self.recipe.search.objectives,
                 "constraints": self.recipe.search.constraints,
                 "mac_rule": self.recipe.policy.mac_rule,
+                "device": self.costs.device,
                 "split": "select",
                 "n": images,
                 "evaluator": self.recipe.search.evaluator,
@@ -188,12 +223,14 @@ class Run:
     def deliver(self) -> None:
         """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed."""
         wanted, trials = self.recipe.deliver, self.study.trials
-        chosen = [(b.name, self._choose(b).candidate.architecture, b.mean_macs) for b in wanted.budgets]
-        chosen += [(f"static-{_short(macs)}", best_static(trials, macs), macs) for macs in wanted.static_macs]
+        chosen = [(b.name, self._choose(b).candidate, b.budget) for b in wanted.budgets]
+        for macs in wanted.static_macs:
+            static = Candidate(best_static(trials, macs))
+            chosen.append((f"static-{_short(macs)}", static, ("mean_macs", macs)))
         for i, seed in enumerate(wanted.seeds):
-            for name, architecture, macs in chosen:
+            for name, candidate, budget in chosen:
                 first = i == 0
-                self._deliver(architecture, name if first else f"{name}-seed{seed}", seed, first, macs)
+                self._deliver(candidate, name if first else f"{name}-seed{seed}", seed, first, budget)
 
     def report(self) -> None:
         """Write `report.html`."""
@@ -215,7 +252,8 @@ class Run:
     def _study(self, name: str) -> Study:
         settings = self.recipe.search
         where = settings.storage or self.folder.journal
-        return Study.open(where, name, self.space, settings.objectives, settings.constraints, analytic_costs)
+        known, leaving = self.costs.known, self.costs.leaving
+        return Study.open(where, name, self.space, settings.objectives, settings.constraints, known, leaving)
 
     def _search(self, study: Study, who: str, title: str) -> None:
         settings = self.recipe.search
@@ -229,15 +267,9 @@ class Run:
 
         started = time.monotonic()
         with track(title, settings.evaluations, len(study)) as bar:
-
-            def progress(_done: int, _total: int, trial: Trial) -> None:
-                metrics = trial.metrics
-                note = f"{metrics['accuracy']:.1%} at {metrics['mean_macs'] / 1e6:.2f} MMACs" if metrics else "failed"
-                bar.advance(1, note)
-
             outcome = search(
                 once, study, self._proposer(who, study), evaluations=settings.evaluations, initial=settings.initial,
-                batch=settings.batch, seed=self.recipe.seed, progress=progress, stop_after=settings.stop_after,
+                batch=settings.batch, seed=self.recipe.seed, progress=_shown(bar), stop_after=settings.stop_after,
             )  # fmt: skip
         seconds = round(time.monotonic() - started, 1)
         self.folder.log(study.name, reason=outcome.reason, evaluated=outcome.evaluated, seconds=seconds)
@@ -250,26 +282,54 @@ class Run:
         def report(batch: Mapping[str, Any]) -> None:
             self.folder.log("surrogates", **batch)
 
-        options = {"model": settings.surrogate, "domination": settings.domination, "report": report}
-        return proposer(name, study.problem, **options)
+        options = {"model": settings.surrogate, "domination": settings.domination, "predict": settings.predict}
+        return proposer(name, study.problem, **options, report=report)
 
     def _choose(self, budget: Budget) -> Trial:
-        trials, problem = self.study.trials, self.study.problem
-        if budget.mean_macs is None:
-            return best_tradeoff(problem, trials)
-        return best_within(problem, trials, f"mean_macs <= {budget.mean_macs!r}")
+        """Among the candidates that were trained longer, where there are some, else (or if none fits) among all."""
+        if self.recipe.search.retrain:
+            try:
+                return _best(self.retrained, budget)
+            except NothingFeasible as error:
+                self.folder.log("chosen from the whole search", budget=budget.name, reason=str(error))
+        return _best(self.study, budget)
 
-    def _deliver(self, architecture: Architecture, name: str, seed: int, export: bool, macs: float | None) -> None:
+    def _deliver(
+        self, candidate: Candidate, name: str, seed: int, export: bool, budget: tuple[str, float] | None
+    ) -> None:
         folder = self.folder.chosen(name)
         if (folder / "metrics.json").exists():
             return
         supernet = self.supernet if self.recipe.train.inherit else None
         metrics = deliver(
-            architecture, folder, self.recipe, self.task,
-            supernet=supernet, seed=seed, export=export, mean_macs=macs,
+            candidate, folder, self.recipe, self.task,
+            supernet=supernet, seed=seed, export=export, budget=budget,
         )  # fmt: skip
         found = {key: metrics[key] for key in ("test_accuracy", "mean_macs", "mac_rule", "train_seconds", "seed")}
         self.folder.log("delivered", name=name, **found)
+
+
+def _best(study: Study, budget: Budget) -> Trial:
+    """The study's best trial for a budget.
+
+    Raises:
+        NothingFeasible: none keeps the constraints and the budget.
+    """
+    if budget.budget is None:
+        return best_tradeoff(study.problem, study.trials)
+    metric, bound = budget.budget
+    return best_within(study.problem, study.trials, f"{metric} <= {bound!r}")
+
+
+def _shown(bar: Tracker) -> Callable[[int, int, Trial], None]:
+    """Tells `bar` of every trial."""
+
+    def progress(_done: int, _total: int, trial: Trial) -> None:
+        metrics = trial.metrics
+        note = f"{metrics['accuracy']:.1%} at {metrics['mean_macs'] / 1e6:.2f} MMACs" if metrics else "failed"
+        bar.advance(1, note)
+
+    return progress
 
 
 def best_static(trials: Sequence[Trial], macs: float) -> Architecture:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,16 +22,19 @@ from pydantic import (
     model_validator,
 )
 
-from offramp.cost import MAC_RULES
-from offramp.policy import GATE_MEASURES, MEASURES
+from offramp.cost import DEVICES, MAC_RULES, DeviceError, NpuModel, analytic
+from offramp.cost import device as find_device
+from offramp.policy import GATE_MEASURES, MEASURES, THRESHOLDS
 from offramp.search import METRICS, Constraint
+from offramp.search.costs import Costs, MappingMode
 from offramp.search.penalty import DOMINATIONS
-from offramp.spaces import SPACES, options_of, space
+from offramp.spaces import SPACES, SearchSpace, options_of, space
 from offramp.training import GateSettings, SupernetSettings, TrainSettings
 
 # As in search/proposers and search/surrogates, which would load scikit-learn; a test holds them equal.
 _PROPOSERS = ("random", "nsga2", "surrogate")
 _SURROGATES = ("gp", "rbf", "trees", "mlp", "auto")
+_PREDICT = ("objectives", "shares")
 _EVALUATORS = ("one-shot", "fine-tune")
 
 
@@ -56,6 +61,15 @@ def _one_of(allowed: Sequence[str]) -> BeforeValidator:
 
 def _constraint(text: str) -> str:
     return str(Constraint.parse(text))
+
+
+_BUDGETS = ("mean_macs", "mean_energy_mj", "mean_latency_ms", "et_avg")
+"""Mean costs that thresholds can be tuned for: a sample costs what leaving at its exit costs."""
+
+
+def _budget(section: BaseModel) -> tuple[str, float] | None:
+    """The one of `_BUDGETS` that a section gives, with its value."""
+    return next(((n, value) for n in _BUDGETS if (value := getattr(section, n)) is not None), None)
 
 
 Count = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
@@ -91,6 +105,37 @@ class SpaceSection(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _described(name: str) -> str:
+    """A device's name, or the whole path of its file; what is wrong as one ValueError."""
+    try:
+        found = find_device(name)
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read: {error.strerror}") from None
+    except DeviceError as error:
+        raise ValueError(f"{name}: {'; '.join(error.problems)}") from None
+    if found.model is analytic:
+        raise ValueError(f"{name!r} counts no energy and no latency; drop the section, or choose another device")
+    return str(Path(name).resolve()) if name.endswith(".toml") else found.name
+
+
+class HardwareSection(_Section):
+    """The device that energy and latency are counted on."""
+
+    device: Annotated[str, AfterValidator(_described)] = Field(
+        description="a name that `offramp devices` lists, or the path of a .toml file"
+    )
+    mapping: MappingMode = Field(
+        "none",
+        description="one layer after another on one core; or all cores, branches after their stage (wait) "
+        "or beside the next one (speculate)",
+    )
+
+    @model_validator(mode="after")
+    def _cores_to_map_to(self) -> HardwareSection:
+        Costs(device=self.device, mapping=self.mapping)
+        return self
+
+
 class PolicySection(_Section):
     """When a sample leaves."""
 
@@ -99,15 +144,46 @@ class PolicySection(_Section):
     )
     mac_rule: Annotated[str, _one_of(MAC_RULES)] = "executed"
     mean_macs: PositiveFloat | None = Field(None, description="most accuracy at this mean cost")
+    mean_energy_mj: PositiveFloat | None = Field(None, description="likewise, of energy on the device")
+    mean_latency_ms: PositiveFloat | None = Field(None, description="likewise, of latency on the device")
+    et_avg: PositiveFloat | None = Field(None, description="likewise, of energy x latency on the device, J x cycles")
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="least mean cost at this accuracy")
-    tune: bool = Field(True, description="false: the search scores a candidate with its own thresholds, if it has some")
+    cost: Annotated[str, _one_of(_BUDGETS)] | None = Field(
+        None, description="with accuracy: which mean cost; default: mean_macs"
+    )
+    thresholds: Annotated[str, _one_of(THRESHOLDS)] = Field(
+        "tuned", description="set by our tuner, the candidate's genes, or as NACHOS does: a shared one, then repaired"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tune(cls, values: Any) -> Any:
+        """Folders of earlier runs have `tune = true | false` in the place of `thresholds`."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("tune"), bool):
+            return values
+        rest = {key: value for key, value in values.items() if key != "tune"}
+        return {"thresholds": "tuned" if values["tune"] else "genes"} | rest
+
+    @property
+    def budget(self) -> tuple[str, float] | None:
+        """The mean cost that is bounded, and the bound; None where accuracy is."""
+        return _budget(self)
+
+    @property
+    def metric(self) -> str:
+        """The mean cost that is bounded or made small."""
+        return self.budget[0] if self.budget else self.cost or "mean_macs"
 
     @model_validator(mode="after")
     def _one_goal(self) -> PolicySection:
-        if (self.mean_macs is None) == (self.accuracy is None):
+        given = [name for name in _BUDGETS if getattr(self, name) is not None]
+        if len(given) + (self.accuracy is not None) != 1:
             raise ValueError(
-                "give either mean_macs (most accuracy at that cost) or accuracy (least cost at that accuracy)"
+                f"give either {', '.join(_BUDGETS)} (most accuracy at that cost) "
+                "or accuracy (least cost at that accuracy)"
             )
+        if given and self.cost is not None:
+            raise ValueError(f"cost is {self.cost!r}, but {given[0]} is given; cost goes with accuracy")
         return self
 
 
@@ -124,6 +200,9 @@ class SearchSection(_Section):
     domination: Annotated[str, _one_of(DOMINATIONS)] = Field(
         "feasibility", description="the surrogate proposer's rule: feasible first, or penalty, NACHOS' F_CM (eq. 19)"
     )
+    predict: Annotated[str, _one_of(_PREDICT)] = Field(
+        "objectives", description="what the surrogates learn: mean costs as such, or where samples leave"
+    )
     objectives: tuple[Annotated[str, _one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
     constraints: tuple[Annotated[str, BeforeValidator(_constraint)], ...] = ()
     evaluations: PositiveInt = 100
@@ -134,6 +213,9 @@ class SearchSection(_Section):
     statistics_images: PositiveInt = Field(2000, description="training images for batch-norm statistics")
     storage: str | None = Field(None, description="an Optuna storage URL; default: study.journal in the run's folder")
     stop_after: PositiveInt | None = Field(None, description="stop when hypervolume has not grown for so many batches")
+    retrain: NonNegativeInt = Field(
+        0, description="candidates of so many last batches are trained by [train], and networks chosen among them"
+    )
 
     @model_validator(mode="after")
     def _initial_fits(self) -> SearchSection:
@@ -150,10 +232,25 @@ class SearchSection(_Section):
 
 
 class Budget(_Section):
-    """One network to deliver: the most accurate within `mean_macs`, or the best trade-off where that is none."""
+    """One network to deliver: the most accurate within one mean cost, or the best trade-off where none is given."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     mean_macs: PositiveFloat | None = None
+    mean_energy_mj: PositiveFloat | None = None
+    mean_latency_ms: PositiveFloat | None = None
+    et_avg: PositiveFloat | None = None
+
+    @property
+    def budget(self) -> tuple[str, float] | None:
+        """The mean cost that is bounded, and the bound; None for the best trade-off."""
+        return _budget(self)
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Budget:
+        given = [name for name in _BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"budget {self.name!r} bounds {' and '.join(given)}; give one of them")
+        return self
 
 
 class DeliverSection(_Section):
@@ -190,6 +287,7 @@ class Recipe(_Section):
     data: DataSection = DataSection()
     space: SpaceSection = SpaceSection()
     supernet: SupernetSettings = SupernetSettings()
+    hardware: HardwareSection | None = Field(None, description="without it there are no energies and latencies")
     policy: PolicySection
     search: SearchSection = SearchSection()
     finetune: TrainSettings | None = Field(None, description="how the fine-tune evaluator trains a candidate")
@@ -217,6 +315,16 @@ class Recipe(_Section):
             )
         return self
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Most of the goal's mean cost, and least accuracy in 0..1; by goal or constraint, else infinity and 0."""
+        constraints = [Constraint.parse(text) for text in self.search.constraints]
+        most = [c.bound for c in constraints if c.metric == self.policy.metric and not c.at_least]
+        least = [c.bound for c in constraints if c.metric == "accuracy" and c.at_least]
+        least += [1 - c.bound for c in constraints if c.metric == "error" and not c.at_least]
+        budget = self.policy.budget
+        return budget[1] if budget else min(most, default=inf), self.policy.accuracy or max(least, default=0.0)
+
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         """Read a recipe; `overrides` are `section.key=value` with a TOML value.
@@ -229,11 +337,12 @@ class Recipe(_Section):
 
     @classmethod
     def parse(cls, text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
-        """Read the text of a recipe; see `load`."""
+        """Read the text of a recipe; see `load`. What it extends is looked for beside `source`."""
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(source, [f"not valid TOML: {error}"]) from error
+        values = _extended(values, Path(source))
         for override in overrides:
             _override(values, override)
         return cls._check(values, source)
@@ -261,9 +370,48 @@ class Recipe(_Section):
         if not problems:
             problems += _missing_gates(recipe)
             problems += _useless_gates(recipe)
+            problems += _missing_device(recipe)
+            problems += _missing_target(recipe)
+            problems += _thresholds_from_nowhere(recipe)
         if problems:
             raise RecipeError(source, problems)
         return recipe
+
+
+def _missing_device(recipe: Recipe) -> list[str]:
+    """What asks for energy or latency where no device is named, or for energy of an NPU, as lines."""
+    hardware = recipe.hardware
+    if hardware is not None and not isinstance(find_device(hardware.device).model, NpuModel):
+        return []
+    asked = {"policy": recipe.policy.metric, **_asked(recipe)}
+    asked |= {f"deliver.budgets.{i}": b.budget[0] for i, b in enumerate(recipe.deliver.budgets) if b.budget}
+    if hardware is not None:
+        return [
+            f"{path}: {metric} needs energies, which {hardware.device} does not tell; it has mean_latency_ms"
+            for path, metric in asked.items()
+            if METRICS[metric].device and metric != "mean_latency_ms"
+        ]
+    known = ", ".join(name for name in DEVICES if name != "analytic")
+    return [
+        f"{path}: {metric} needs a device; name one in [hardware] (device = {known}, or a file)"
+        for path, metric in asked.items()
+        if METRICS[metric].device
+    ]
+
+
+def _missing_target(recipe: Recipe) -> list[str]:
+    """What tells how near mean MACs are to a target where there is none, as lines."""
+    if recipe.policy.mean_macs is not None:
+        return []
+    asked = [(path, metric) for path, metric in _asked(recipe).items() if METRICS[metric].target]
+    return [f"{path}: {metric} needs the target policy.mean_macs" for path, metric in asked]
+
+
+def _asked(recipe: Recipe) -> dict[str, str]:
+    """Path -> the metric that objectives and constraints name there."""
+    search = recipe.search
+    found = {f"search.objectives.{i}": name for i, name in enumerate(search.objectives)}
+    return found | {f"search.constraints.{i}": Constraint.parse(c).metric for i, c in enumerate(search.constraints)}
 
 
 def _missing_gates(recipe: Recipe) -> list[str]:
@@ -284,9 +432,27 @@ def _useless_gates(recipe: Recipe) -> list[str]:
     return [f"gates: the exits of space {recipe.space.name!r} have no gates; drop the section"]
 
 
+def _thresholds_from_nowhere(recipe: Recipe) -> list[str]:
+    """A way to set thresholds that lacks what it needs, as a line."""
+    if recipe.policy.thresholds == "genes" and not any("threshold" in gene.name for gene in _space(recipe).genes):
+        return [f"policy.thresholds: space {recipe.space.name!r} has no thresholds among its genes; choose another way"]
+    if recipe.policy.thresholds == "repair" and recipe.bounds[0] == inf:
+        metric = recipe.policy.metric
+        return [
+            f"policy.thresholds: 'repair' lowers thresholds until a bound on {metric} is met, and there is none; "
+            f'give policy.{metric}, or a constraint "{metric} <= NUMBER"'
+        ]
+    return []
+
+
 def _gated(recipe: Recipe) -> bool:
-    """Whether the space's exits have gates: that does not depend on the images, whose shape is not known yet."""
-    return space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options).largest().gated
+    """Whether the space's exits have gates."""
+    return _space(recipe).largest().gated
+
+
+def _space(recipe: Recipe) -> SearchSpace:
+    """The space for some images: their shape is not known yet, and neither gates nor genes' names depend on it."""
+    return space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options)
 
 
 def shipped() -> dict[str, Path]:
@@ -307,6 +473,39 @@ def find(name: str) -> Path:
     if name in shipped():
         return shipped()[name]
     raise RecipeError(name, [f"no such file, and no recipe of that name; known are {', '.join(shipped())}"])
+
+
+def _extended(values: dict[str, Any], path: Path, chain: Sequence[Path] = ()) -> dict[str, Any]:
+    """`values` laid over those of the recipe that their `extends` names, which may itself extend another one.
+
+    Raises:
+        RecipeError: there is no such recipe, it is not valid TOML, or it extends, in the end, itself.
+    """
+    if "extends" not in values:
+        return values
+    name, chain = values["extends"], (*chain, path.resolve())
+    if not isinstance(name, str):
+        raise RecipeError(str(path), [f"extends: {name!r} is not the name or path of a recipe"])
+    try:
+        base = find(str(path.parent / name) if (path.parent / name).is_file() else name)
+        found = tomllib.loads(base.read_text())
+    except RecipeError as error:
+        raise RecipeError(str(path), [f"extends: {name}: {error.problems[0]}"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(str(path), [f"extends: {base} is not valid TOML: {error}"]) from error
+    if base.resolve() in chain:
+        circle = " -> ".join(part.stem for part in (*chain, base))
+        raise RecipeError(str(path), [f"extends: a circle, {circle}"])
+    return _merged(_extended(found, base, chain), {key: value for key, value in values.items() if key != "extends"})
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`: sections key by key, anything else (lists too) whole."""
+    found = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = _merged(found[key], value) if both else value
+    return found
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

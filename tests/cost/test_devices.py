@@ -13,7 +13,8 @@ REFERENCES = ["ascend-like", "edge-tpu-like", "eyeriss-like", "meta-prototype", 
 
 
 def test_the_devices_known():
-    assert list(DEVICES) == ["analytic", *sorted([*REFERENCES, "edge-tpu", "quad-edge-tpu"])]
+    npus = ["ethos-u55-128", "ethos-u55-256", "ethos-u65-256"]
+    assert list(DEVICES) == ["analytic", *sorted([*REFERENCES, *npus, "edge-tpu", "quad-edge-tpu"])]
     for name, found in DEVICES.items():
         assert (found.name, "\n" in found.about) == (name, False)
         assert len(found.about) > 20

@@ -10,7 +10,7 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.data import Task
-from offramp.deliver import curve_records, describe, kind
+from offramp.deliver import curve_records, describe, kind, subset_records
 from offramp.policy import Goal, ScoreTable, curve, operate, tune
 from offramp.search.constraint import Constraint
 from offramp.spaces import SearchSpace, space
@@ -70,6 +70,8 @@ def write_chosen(
     (folder / "policy.json").write_text(policy.to_json())
     points = curve_records(curve(select, leaving, measures=measures), test, leaving)
     (folder / "curve.json").write_text(json.dumps(points))
+    by_subset = subset_records(architecture, policy.measure, "executed", select, test)
+    (folder / "subsets.json").write_text(json.dumps(by_subset))
     test.save(folder / "test_scores.npz")
     (folder / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     return metrics

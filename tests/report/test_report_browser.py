@@ -85,6 +85,23 @@ def test_both_figures_are_drawn(page: Any) -> None:
     assert "Random search: front" in text(page, "#front-legend")
 
 
+def test_one_network_is_drawn_beside_those_found_one_by_one_on_each_split(page: Any) -> None:
+    names = {
+        split: page.execute_script(f"return document.getElementById('budgets-{split}').data.map((t) => t.name)")
+        for split in ("select", "test")
+    }
+    assert names["select"] == ["Search: front", "best: all exit subsets", "tiny: all exit subsets"]
+    assert names["test"] == ["Delivered", "Static beside", "best: all exit subsets", "tiny: all exit subsets"]
+    for split in names:
+        assert page.find_elements("css selector", f"#budgets-{split} .scatterlayer path.js-line")
+        assert "best: all exit subsets" in text(page, f"#budgets-{split}-legend")
+    curve = page.execute_script(
+        "return JSON.parse(document.getElementById('data').textContent).budgets.curves[0].points"
+    )
+    drawn = page.execute_script("return document.getElementById('budgets-test').data[2].y")
+    assert sorted(drawn) == sorted(point["test"]["accuracy"] for point in curve)
+
+
 def test_clicking_a_point_shows_its_network(page: Any) -> None:
     from selenium.webdriver import ActionChains
 

@@ -221,6 +221,13 @@ def test_tables_name_split_and_rule_and_have_the_files_figures(files: Files, met
     for row, record in zip(exits.rows, metrics["exits"], strict=True):
         assert percent(record["accuracy"], 2) in row
         assert si(record["macs"]) in row
+        assert percent(record["calibration_error"]) in row
+    for macs in metrics["mean_macs_by_rule"].values():
+        assert si(macs) in exits.caption
+    assert "dropped" not in exits.caption
+    assert (
+        "behind stage 0 and 2 on" in exit_table(replace(network, metrics=metrics | {"dropped_exits": [0, 2]})).caption
+    )
     assert [row[0] for row in delivered.rows][:3] == ["best", "best-seed1", "best-seed2"]
     assert percent(metrics["test_accuracy"], 2) in delivered.rows[0]
     assert cost_table(network).rows[-1][2] == si(metrics["full_macs"])

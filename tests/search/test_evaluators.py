@@ -12,7 +12,19 @@ from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.data import SearchData, task
 from offramp.nn import Supernet
-from offramp.policy import Goal, Policy, ScoreTable, operate, tune
+from offramp.policy import (
+    Goal,
+    OwnThresholds,
+    Policy,
+    RepairedThresholds,
+    RepairError,
+    ScoreTable,
+    TunedThresholds,
+    operate,
+    repair,
+    shared_threshold,
+    tune,
+)
 from offramp.search import Study, proposer, search
 from offramp.search.finetune import FineTune, training_seed
 from offramp.search.oneshot import OneShot
@@ -21,7 +33,9 @@ from offramp.training import TrainSettings
 
 SETTINGS = TrainSettings(batch=64, backbone_epochs=0, joint_epochs=1, inherit=False)
 GOAL = Goal.accuracy_at_cost(4e4)
-COMMON = {"measures": ("max_probability", "margin"), "images": 100}
+MEASURES = ("max_probability", "margin")
+TUNED, OWN = TunedThresholds(GOAL, MEASURES, restarts=0), OwnThresholds(GOAL, MEASURES, restarts=0)
+COMMON = {"images": 100}
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +65,8 @@ def two_exits(some: SearchSpace) -> Architecture:
     return next(a for a in map(some.sample, range(100)) if len(a.exits) == 2)
 
 
-def scratch(digits: SearchData, settings: TrainSettings = SETTINGS, **more) -> FineTune:
-    return FineTune(digits, settings, GOAL, supernet=None, **COMMON | more)
+def scratch(digits: SearchData, settings: TrainSettings = SETTINGS, thresholds=TUNED, **more) -> FineTune:
+    return FineTune(digits, settings, thresholds, supernet=None, **COMMON | more)
 
 
 def alike(one, other) -> bool:
@@ -76,7 +90,7 @@ def test_a_candidate_comes_out_alike_whatever_was_evaluated_before(digits, some,
 
 def test_both_evaluators_measure_the_same_things(digits, supernet, two_exits) -> None:
     candidate = Candidate(two_exits)
-    shot = OneShot(supernet, digits, GOAL, statistics_images=64, **COMMON)(candidate)
+    shot = OneShot(supernet, digits, TUNED, statistics_images=64, **COMMON)(candidate)
     tuned = scratch(digits)(candidate)
     assert list(shot.metrics) == list(tuned.metrics)
     assert list(shot.extra) == list(tuned.extra)
@@ -87,10 +101,10 @@ def test_both_evaluators_measure_the_same_things(digits, supernet, two_exits) ->
 def test_it_starts_from_the_supernet_and_leaves_that_as_it_was(digits, supernet, two_exits) -> None:
     barely = SETTINGS.model_copy(update={"inherit": True, "lr": 1e-9, "weight_decay": 0.0})
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    evaluate = FineTune(digits, barely, GOAL, supernet=supernet, **COMMON)
+    evaluate = FineTune(digits, barely, TUNED, supernet=supernet, **COMMON)
     table = evaluate.table(two_exits)
     # Statistics over all of train, as a training ends with.
-    shot = OneShot(supernet, digits, GOAL, statistics_images=5000, **COMMON)
+    shot = OneShot(supernet, digits, TUNED, statistics_images=5000, **COMMON)
     assert table.logits == pytest.approx(shot.table(two_exits).logits, abs=0.05)
     assert not np.allclose(
         table.logits, scratch(digits, barely.model_copy(update={"inherit": False})).table(two_exits).logits, atol=0.05
@@ -100,9 +114,9 @@ def test_it_starts_from_the_supernet_and_leaves_that_as_it_was(digits, supernet,
 
 def test_a_supernet_goes_with_inherit(digits, supernet) -> None:
     with pytest.raises(ValueError, match="inherit is False, but of supernets one is given"):
-        FineTune(digits, SETTINGS, GOAL, supernet=supernet, **COMMON)
+        FineTune(digits, SETTINGS, TUNED, supernet=supernet, **COMMON)
     with pytest.raises(ValueError, match="inherit is True, but of supernets none is given"):
-        FineTune(digits, TrainSettings(), GOAL, supernet=None, **COMMON)
+        FineTune(digits, TrainSettings(), TUNED, supernet=None, **COMMON)
 
 
 class Counting(OneShot):
@@ -118,7 +132,7 @@ class Counting(OneShot):
 @pytest.mark.parametrize("thresholds", [(0.2,), (0.05,), (inf,)])
 def test_a_candidate_s_own_thresholds_are_its_policy_unless_tuned(digits, supernet, two_exits, thresholds) -> None:
     options = {"statistics_images": 64, **COMMON}
-    own = OneShot(supernet, digits, GOAL, tune=False, **options)
+    own = OneShot(supernet, digits, OWN, **options)
     found = own(Candidate(two_exits, thresholds))
     policy, leaving = Policy("max_probability", thresholds), cost(two_exits).leaving()
     expected = operate(policy, own.table(two_exits), leaving)
@@ -126,28 +140,53 @@ def test_a_candidate_s_own_thresholds_are_its_policy_unless_tuned(digits, supern
     assert found.metrics["accuracy"] == expected.accuracy
     assert found.metrics["mean_macs"] == expected.mean_cost
     assert found.extra["utilisation"] == list(expected.utilisation)
-    best = tune(own.table(two_exits), leaving, GOAL, measures=COMMON["measures"], restarts=0)
-    tuning = OneShot(supernet, digits, GOAL, **options)
+    best = tune(own.table(two_exits), leaving, GOAL, measures=MEASURES, restarts=0)
+    tuning = OneShot(supernet, digits, TUNED, **options)
     for evaluate, candidate in [(tuning, Candidate(two_exits, thresholds)), (own, Candidate(two_exits))]:
         assert evaluate(candidate).extra["policy"] == best.policy.to_dict()
 
 
 def test_fine_tuning_keeps_a_candidate_s_own_thresholds_too(digits, two_exits) -> None:
-    found = scratch(digits, tune=False)(Candidate(two_exits, (0.15,)))
+    found = scratch(digits, thresholds=OWN)(Candidate(two_exits, (0.15,)))
     assert found.extra["policy"] == {"measure": "max_probability", "thresholds": [0.15]}
 
 
 def test_candidates_that_differ_in_thresholds_share_one_run(digits, supernet, two_exits) -> None:
-    evaluate = Counting(supernet, digits, GOAL, tune=False, statistics_images=64, **COMMON)
+    evaluate = Counting(supernet, digits, OWN, statistics_images=64, **COMMON)
     found = [evaluate(Candidate(two_exits, (t,))).metrics["mean_macs"] for t in (0.0, inf)]
     assert evaluate.runs == 1
     assert found[0] < found[1]
 
 
 def test_thresholds_that_do_not_fit_fail_that_candidate(digits, supernet, two_exits) -> None:
-    evaluate = OneShot(supernet, digits, GOAL, tune=False, statistics_images=64, **COMMON)
+    evaluate = OneShot(supernet, digits, OWN, statistics_images=64, **COMMON)
     with pytest.raises(ValueError, match="2 thresholds are for 3 exits"):
         evaluate(Candidate(two_exits, (0.1, 0.2)))
+
+
+@pytest.mark.parametrize("share, least", [(0.0, 0.0), (0.5, 0.0), (1.0, 0.05)])
+def test_repair_is_the_shared_threshold_lowered_until_it_is_feasible(digits, supernet, two_exits, share, least) -> None:
+    cheap, dear = cost(two_exits).leaving()
+    most, options = cheap + share * (dear - cheap), {"statistics_images": 64, **COMMON}
+    evaluate = OneShot(supernet, digits, RepairedThresholds("max_probability", most, least), **options)
+    found, table = evaluate(Candidate(two_exits, (0.15,))), evaluate.table(two_exits)
+    start = shared_threshold(table, (cheap, dear), "max_probability")
+    expected = repair(start, table, (cheap, dear), max_cost=most, min_accuracy=least)
+    assert Policy.from_dict(found.extra["policy"]) == expected.policy
+    assert found.metrics["mean_macs"] <= most
+    assert found.metrics["accuracy"] >= least
+
+
+def test_what_cannot_be_repaired_is_a_failed_trial_that_says_so(digits, some, supernet, tmp_path) -> None:
+    strict = RepairedThresholds("max_probability", 1.0, 0.5)
+    evaluate = OneShot(supernet, digits, strict, statistics_images=64, **COMMON)
+    study = Study.open(tmp_path / "journal", "search", some, ("error", "mean_macs"))
+    search(evaluate, study, proposer("random", study.problem), evaluations=2, initial=2)
+    for trial in study.trials:
+        assert trial.failure.message.startswith("RepairError: thresholds cannot be made feasible")
+        assert "wanted are at most 1 and at least 0.5" in trial.failure.message
+    with pytest.raises(RepairError, match=r"ends at mean cost \d+"):
+        evaluate(study.trials[0].candidate)
 
 
 def test_the_search_goes_on_after_a_failed_training_and_ctrl_c_passes(digits, some, tmp_path, monkeypatch) -> None:

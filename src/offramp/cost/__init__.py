@@ -3,13 +3,17 @@
 from offramp.cost.analytic import CostModel, LayerCost, analytic
 from offramp.cost.devices import DEVICES, Device, describe, device
 from offramp.cost.hardware import DeviceError, Hardware
+from offramp.cost.mapping import Mapping, Reference, Run, backbone_alone, map_network
 from offramp.cost.network import MAC_RULES, ExitCost, NetworkCost, cost
+from offramp.cost.npu import Npu
 from offramp.cost.on_device import DeviceModel
 from offramp.cost.tables import Estimate, Geometry, MissingLayer, Placement, Table, build_table
+from offramp.cost.vela import Compiled, NpuModel
 
 __all__ = [
     "DEVICES",
     "MAC_RULES",
+    "Compiled",
     "CostModel",
     "Device",
     "DeviceError",
@@ -19,13 +23,20 @@ __all__ = [
     "Geometry",
     "Hardware",
     "LayerCost",
+    "Mapping",
     "MissingLayer",
     "NetworkCost",
+    "Npu",
+    "NpuModel",
     "Placement",
+    "Reference",
+    "Run",
     "Table",
     "analytic",
+    "backbone_alone",
     "build_table",
     "cost",
     "describe",
     "device",
+    "map_network",
 ]

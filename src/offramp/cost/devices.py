@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from offramp.cost.analytic import CostModel, analytic
 from offramp.cost.hardware import Hardware
+from offramp.cost.npu import Npu
 from offramp.cost.on_device import DeviceModel
+from offramp.cost.vela import NpuModel
 
 _FILES = Path(__file__).parent / "device_files"
 
@@ -19,7 +21,7 @@ class Device(NamedTuple):
 
     name: str
     about: str
-    model: CostModel
+    model: CostModel | NpuModel
 
 
 _ANALYTIC = Device("analytic", "no device: MACs, parameters, weight and activation bytes from the geometry", analytic)
@@ -50,6 +52,9 @@ class _Known(Mapping[str, Device]):
 
 @lru_cache
 def _read(path: Path, changed: int = 0) -> Device:
+    if Npu.describes(path):
+        npu = Npu.load(path)
+        return Device(npu.name, npu.about, NpuModel(npu))
     hardware = Hardware.load(path)
     return Device(hardware.name, hardware.about, DeviceModel(hardware))
 

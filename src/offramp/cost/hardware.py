@@ -94,11 +94,16 @@ class Vector(_Part):
 
 
 class Mesh(_Part):
-    """Links between the cores, and to memory off chip; what a mapper over several cores will charge."""
+    """Links between neighbouring cores, and the one to memory off chip that all cores share; what a mapping charges.
+
+    `link_pj`: moving `link_bits` over one link; `offchip_pj`: an access of `offchip_bits`, which in a mapping takes
+    the place of what the last memory says.
+    """
 
     columns: PositiveInt
     rows: PositiveInt
     link_bits: PositiveInt
+    link_pj: NonNegativeFloat = 0.0
     offchip_bits: PositiveInt
     offchip_pj: NonNegativeFloat
 
@@ -135,8 +140,7 @@ class Hardware(_Part):
         try:
             found = cls.model_validate(raw)
         except ValidationError as error:
-            fields = [f"{'.'.join(map(str, e['loc']))}: {_message(e)}" for e in error.errors()]
-            raise DeviceError(str(path), fields + problems) from None
+            raise DeviceError(str(path), problems_of(error) + problems) from None
         if problems:
             raise DeviceError(str(path), problems)
         return found
@@ -156,17 +160,23 @@ class Hardware(_Part):
         room: dict[str, float] = {}
         for operand, wanted, bits in (("I", input_on_chip, bits_in), ("O", output_on_chip, bits_out)):
             if wanted:
-                top = self._top_on_chip(operand)
+                top = self.holds(operand)
                 if top is None:
                     return False
                 room[top.name] = room.get(top.name, 0) + bits
         sizes = {memory.name: memory.bits for memory in self.memory}
         return all(bits <= sizes[name] for name, bits in room.items())
 
-    def _top_on_chip(self, operand: str) -> Memory | None:
+    def holds(self, operand: str) -> Memory | None:
+        """The largest memory on chip that holds whole maps of `operand`; None where there is none."""
         # Only one memory for the whole array can hold a map; registers per processing element are spread.
         whole = [m for m in self.memory[:-1] if operand in m.operands and set(m.serves) == set(self.array.sizes)]
         return whole[-1] if whole else None
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """A line for each mistake, by its path."""
+    return [f"{'.'.join(map(str, e['loc']))}: {_message(e)}" for e in error.errors()]
 
 
 def _message(error: Any) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from offramp.architecture import Architecture
 from offramp.cost.analytic import CostModel, LayerCost
 from offramp.cost.devices import device as find_device
+from offramp.cost.vela import NpuModel
 from offramp.layers import layers
 
 MAC_RULES = ("executed", "paper")
@@ -87,13 +88,24 @@ class NetworkCost(NamedTuple):
         return sum(share * value for share, value in zip(utilisation, costs))
 
 
-def cost(architecture: Architecture, device: str | CostModel = "analytic") -> NetworkCost:
+def cost(
+    architecture: Architecture, device: str | CostModel | NpuModel = "analytic", files: Sequence[bytes] | None = None
+) -> NetworkCost:
     """Cost of `architecture` on `device` (a name of `DEVICES`, or a model): sums over each stage and exit branch.
 
+    Args:
+        files: for an NPU, the stages as `export_tflite` writes them; None: random weights stand in for theirs.
+
     Raises:
-        ValueError: no device has that name.
+        ValueError: no device has that name, or it cannot compute the network.
+        RuntimeError: what the device's costs are computed with is not installed.
     """
     model = find_device(device).model if isinstance(device, str) else device
+    if isinstance(model, NpuModel):
+        found = model.stages(architecture, files)
+        return NetworkCost(tuple(stage for stage, _ in found), tuple(branch for _, branch in found))
+    if files is not None:
+        raise ValueError(f"device is {device!r}, no NPU; only an NPU's costs depend on files")
     stages, branches = [], []
     for stage in layers(architecture):
         stages.append(sum(map(model, stage.backbone), LayerCost()))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from offramp.cost.hardware import Hardware
+from offramp.cost.splits import WHOLE, part, splits
 from offramp.layers import Layer
 from offramp.progress import track
 
@@ -131,9 +132,7 @@ class Entry(NamedTuple):
         """
         w, a = weight_bits / REFERENCE_BITS, act_bits / REFERENCE_BITS
         scale = (w, a, a)
-        busy = sum(x * s for x, s in zip(self.dram_cycles, scale))
-        hidden = sum(self.dram_cycles) - (self.cycles - self.array_cycles)
-        cycles = self.array_cycles + max(0.0, busy - hidden)
+        cycles = self.cycles_when(self.dram_busy(weight_bits, act_bits))
         return Estimate(
             cycles,
             self.mac_pj * (w * a if mac_energy == "product" else 1.0),
@@ -143,6 +142,16 @@ class Entry(NamedTuple):
             0.0,
             self.ideal_cycles / cycles,
         )
+
+    def dram_busy(self, weight_bits: int, act_bits: int) -> float:
+        """Cycles of traffic off chip at other bits."""
+        w, a = weight_bits / REFERENCE_BITS, act_bits / REFERENCE_BITS
+        return sum(x * s for x, s in zip(self.dram_cycles, (w, a, a)))
+
+    def cycles_when(self, dram_busy: float) -> float:
+        """Cycles in all where the memory off chip is busy for `dram_busy`, of which as many are hidden as at 8 bits."""
+        hidden = sum(self.dram_cycles) - (self.cycles - self.array_cycles)
+        return self.array_cycles + max(0.0, dram_busy - hidden)
 
     def row(self) -> list[float]:
         """As one flat list of numbers."""
@@ -307,7 +316,8 @@ def build_table(
 ) -> Built:
     """Compute what the table `path` lacks of `layers`, and keep it there (default: in the user's cache folder).
 
-    Entries are written every half minute, so that an interrupted build goes on where it stopped.
+    Where the device has several cores, the parts that layers may be cut into are computed too, on chip. Entries are
+    written every half minute, so that an interrupted build goes on where it stopped.
 
     Raises:
         RuntimeError: ZigZag is not installed.
@@ -322,7 +332,10 @@ def build_table(
     else:
         shipped = {}
     rows = read(path, hardware) if path.exists() else {}
-    items = wanted(layers, PLACEMENTS[:1] if on_chip_only else PLACEMENTS)
+    layers = list(layers)
+    parts = [part(layer, split) for layer in layers for split in splits(layer, hardware) if split != WHOLE]
+    items = wanted(layers, PLACEMENTS[:1] if on_chip_only else PLACEMENTS) + wanted(parts, PLACEMENTS[:1])
+    items = list(dict.fromkeys(items))
     todo = [item for item in items if key(*item) not in rows and key(*item) not in shipped]
     written = time.monotonic()
     try:

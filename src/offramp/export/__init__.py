@@ -12,12 +12,21 @@ from offramp.export._errors import ExportError, ModelError
 if TYPE_CHECKING:
     from offramp.export._check import Check as Check
     from offramp.export._export import export_onnx as export_onnx
+    from offramp.export._tflite import export_tflite as export_tflite
     from offramp.export.predict import Model as Model
     from offramp.export.predict import Prediction as Prediction
+    from offramp.export.staged import StagedModel as StagedModel
 
-_LAZY = {"Check": "_check", "Model": "predict", "Prediction": "predict", "export_onnx": "_export"}
+_LAZY = {
+    "Check": "_check",
+    "Model": "predict",
+    "Prediction": "predict",
+    "StagedModel": "staged",
+    "export_onnx": "_export",
+    "export_tflite": "_tflite",
+}
 
-__all__ = ["Check", "ExportError", "Model", "ModelError", "Prediction", "export_onnx"]
+__all__ = ["Check", "ExportError", "Model", "ModelError", "Prediction", "StagedModel", "export_onnx", "export_tflite"]
 
 
 def __getattr__(name: str) -> Any:

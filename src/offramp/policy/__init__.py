@@ -1,5 +1,8 @@
 """Policies: when a sample leaves, found on a table of scores. Numpy only."""
 
+from offramp.policy.calibration import calibration_error as calibration_error
+from offramp.policy.calibration import exit_calibration as exit_calibration
+from offramp.policy.calibration import policy_calibration as policy_calibration
 from offramp.policy.confidence import CERTAIN as CERTAIN
 from offramp.policy.confidence import GATE_MEASURES as GATE_MEASURES
 from offramp.policy.confidence import MEASURES as MEASURES
@@ -7,13 +10,25 @@ from offramp.policy.confidence import confidence as confidence
 from offramp.policy.curve import Curve as Curve
 from offramp.policy.curve import Point as Point
 from offramp.policy.curve import curve as curve
+from offramp.policy.deviation import maep as maep
+from offramp.policy.deviation import penalised_error as penalised_error
 from offramp.policy.goal import Goal as Goal
+from offramp.policy.grid_score import GridScored as GridScored
+from offramp.policy.grid_score import grid_score as grid_score
 from offramp.policy.policy import Operation as Operation
 from offramp.policy.policy import Policy as Policy
+from offramp.policy.policy import Setting as Setting
 from offramp.policy.policy import operate as operate
-from offramp.policy.repair import Repaired as Repaired
+from offramp.policy.repair import RepairError as RepairError
 from offramp.policy.repair import repair as repair
 from offramp.policy.repair import shared_threshold as shared_threshold
+from offramp.policy.subsets import Choice as Choice
+from offramp.policy.subsets import subset_curve as subset_curve
 from offramp.policy.table import ScoreTable as ScoreTable
+from offramp.policy.thresholds import THRESHOLDS as THRESHOLDS
+from offramp.policy.thresholds import OwnThresholds as OwnThresholds
+from offramp.policy.thresholds import RepairedThresholds as RepairedThresholds
+from offramp.policy.thresholds import Thresholds as Thresholds
+from offramp.policy.thresholds import TunedThresholds as TunedThresholds
 from offramp.policy.tuner import Tuned as Tuned
 from offramp.policy.tuner import tune as tune

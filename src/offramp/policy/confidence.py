@@ -127,16 +127,17 @@ def _margin(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
 def _gate(gates: NDArray[np.float32]) -> NDArray[np.float64]:
     # Of products, not of differences: 1 - c would round away what a very sure gate leaves.
     logits = gates.astype(np.float64)
-    stays = np.cumprod(_sigmoid(-logits), axis=1)
-    return _sigmoid(logits) * np.column_stack([np.ones(len(logits)), stays[:, :-1]])
+    stays = np.cumprod(sigmoid(-logits), axis=1)
+    return sigmoid(logits) * np.column_stack([np.ones(len(logits)), stays[:, :-1]])
 
 
 def _gate_sum(gates: NDArray[np.float32]) -> NDArray[np.float64]:
-    stays = np.cumprod(_sigmoid(-gates.astype(np.float64)), axis=1, dtype=np.float64)
+    stays = np.cumprod(sigmoid(-gates.astype(np.float64)), axis=1, dtype=np.float64)
     return 1.0 - stays
 
 
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x)), any shape."""
     return np.exp(np.minimum(x, 0.0) - np.log1p(np.exp(-np.abs(x))))  # never overflows
 
 

@@ -89,6 +89,21 @@ class Operation:
     exit_accuracy: tuple[float | None, ...]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Thresholds as they were set on a table.
+
+    Attributes:
+        policy: the one chosen, or reached.
+        operation: what it comes to on that table.
+        feasible: whether what was asked of it holds there.
+    """
+
+    policy: Policy
+    operation: Operation
+    feasible: bool
+
+
 def operate(policy: Policy, table: ScoreTable, costs: Sequence[float] | np.ndarray) -> Operation:
     """Apply a policy to a table.
 

@@ -4,31 +4,19 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offramp.policy.policy import Operation, Policy, operate
+from offramp.policy.policy import Policy, Setting, operate
 from offramp.policy.table import ScoreTable
 
 SHARED = (0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8)
 
 
-@dataclass(frozen=True)
-class Repaired:
-    """Where a repair ended.
-
-    Attributes:
-        policy: what it reached.
-        operation: what that comes to on the table.
-        feasible: whether mean cost <= `max_cost` and accuracy >= `min_accuracy` hold there.
-    """
-
-    policy: Policy
-    operation: Operation
-    feasible: bool
+class RepairError(ValueError):
+    """Thresholds that could not be made feasible."""
 
 
 def shared_threshold(
@@ -70,13 +58,14 @@ def repair(
     max_cost: float,
     min_accuracy: float,
     step: float = 0.1,
-) -> Repaired:
+) -> Setting:
     """Lower thresholds until the mean cost is `max_cost` at most, while the accuracy stays at least `min_accuracy`.
 
     Round after round over the early exits, from the second-last exit backwards, each is lowered by `step`. A step that
     takes the accuracy below `min_accuracy` (or further below it), or raises the mean cost, is taken back. A threshold
     that everybody reaches is not lowered. It ends when the cost is met, or when a whole round changes nothing: then
-    this way does not lead to a feasible policy, and `feasible` says so. What it gives never costs more than `policy`.
+    this way does not lead to a feasible policy, and `feasible` (mean cost <= `max_cost`, accuracy >= `min_accuracy`)
+    says so. What it gives never costs more than `policy`.
 
     Args:
         policy: where it starts.
@@ -110,7 +99,7 @@ def repair(
             if operation.mean_cost <= max_cost:
                 break
     holds = operation.mean_cost <= max_cost and operation.accuracy >= min_accuracy
-    return Repaired(policy, operation, holds)
+    return Setting(policy, operation, holds)
 
 
 def _lowered(threshold: float, scores: NDArray[np.float32], step: float) -> float | None:

@@ -12,7 +12,7 @@ from offramp.policy.confidence import MEASURES
 from offramp.policy.goal import Goal
 from offramp.policy.grid import try_each_exit, try_grids
 from offramp.policy.lattice import Lattice, Ranks
-from offramp.policy.policy import Operation, Policy, operate
+from offramp.policy.policy import Setting, operate
 from offramp.policy.sweep import hull, sweep
 from offramp.policy.table import ScoreTable
 
@@ -21,20 +21,14 @@ BRACKET_CLIMBS = 24
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A policy for a goal.
+class Tuned(Setting):
+    """The best policy found for a goal; where the goal's constraint cannot be met (`feasible`), the nearest to it.
 
     Attributes:
-        policy: the best one found.
-        operation: what it comes to on the table it was tuned on.
-        feasible: whether the goal's constraint holds there; if not, the policy is the one nearest to it.
         exact: whether every distinct threshold vector of every measure asked for was tried: then none is better.
         evaluated: how many threshold vectors' accuracy and cost were computed.
     """
 
-    policy: Policy
-    operation: Operation
-    feasible: bool
     exact: bool
     evaluated: int
 

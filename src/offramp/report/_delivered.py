@@ -71,6 +71,12 @@ class Delivered:
         return list(read_json(path)) if path.exists() else None
 
     @cached_property
+    def subsets(self) -> list[dict[str, Any]] | None:
+        """The operating points of `subsets.json`, of all subsets of its exits, cheapest first; None without it."""
+        path = self.folder / "subsets.json"
+        return list(read_json(path)) if path.exists() else None
+
+    @cached_property
     def scores(self) -> ScoreTable | None:
         """What every exit said of the test split; None where the file is missing."""
         path = self.folder / "test_scores.npz"

@@ -18,7 +18,7 @@ from offramp.search.constraint import Constraint
 
 OUTLINE_BYTES = 1_500_000
 """The most that the drawings of trials may take; trials on a front come first."""
-_SHARES = ("accuracy", "error")
+_SHARES = ("accuracy", "error", "penalised_error")
 _COSTS = tuple(name for name in METRICS if name not in _SHARES)
 
 
@@ -50,7 +50,8 @@ def front_data(files: Files, limit: int = OUTLINE_BYTES) -> dict[str, Any] | Non
     """
     if files.front is None:
         return None
-    good = [trial for trial in files.front["trials"] if trial["metrics"]]
+    # Those trained longer are other measurements of the same networks: they have a figure of their own.
+    good = [trial for trial in files.front["trials"] if trial["metrics"] and trial["study"] != "retrained"]
     if not good:
         return None
     outlines = _Outlines(limit)
@@ -107,6 +108,12 @@ def front_sentences(files: Files) -> list[str]:
             )
             if best is not None:
                 found[-1] += f" The most accurate of these reached {percent(best)} on {files.front['split']}."
+    retrained = [trial for trial in trials if trial["study"] == "retrained"]
+    if retrained:
+        found.append(
+            f"{_plural(len(retrained), 'candidate')} of its last batches were trained by the final schedule and scored "
+            f"on {files.front['split']} again; networks were chosen among these."
+        )
     if not any(trial["study"] == "random" for trial in trials):
         found.append("Random search was not run beside it, so nothing shows what the search itself is worth.")
     if trials and not any(trial["feasible"] for trial in trials):
@@ -133,6 +140,7 @@ def _point(trial: dict[str, Any], outlines: _Outlines, chosen: Sequence[Group]) 
 def _delivered(group: Group, member: Delivered, outlines: _Outlines) -> dict[str, Any]:
     metrics = member.metrics
     shown = {"accuracy": metrics["test_accuracy"], **{key: metrics[key] for key in _COSTS if key in metrics}}
+    shown |= {f"mean_{key}": metrics[key] for key in ("energy_mj", "latency_ms") if key in metrics}
     return {
         "name": member.name,
         "static": group.is_baseline,

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from offramp.report import _numbers
+from offramp.report._budgets import budgets_data, budgets_sentences
 from offramp.report._curve import curve_data, curve_sentence
 from offramp.report._delivered import Group
 from offramp.report._drawing import drawing
@@ -27,7 +28,7 @@ from offramp.run_folder import RunFolder, write_text
 if TYPE_CHECKING:
     from offramp.data import Task
 
-_SCRIPTS = ("dom.js", "theme.js", "panel.js", "front.js", "curve.js", "tabs.js")
+_SCRIPTS = ("dom.js", "theme.js", "panel.js", "front.js", "budgets.js", "curve.js", "tabs.js")
 
 
 def write_report(folder: str | Path, task: Task | None = None) -> Path:
@@ -47,7 +48,8 @@ def render(files: Files, task: Task | None = None) -> str:
     """The page's HTML: styles, scripts, plotly.js, pictures and data are all inside."""
     front = front_data(files)
     networks = [_network(group, files, task) for group in files.chosen]
-    figures = front is not None or any(network["curve"] for network in networks)
+    budgets = budgets_data(files)
+    figures = front is not None or budgets is not None or any(network["curve"] for network in networks)
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -55,6 +57,7 @@ def render(files: Files, task: Task | None = None) -> str:
             files=files,
             headline=headline(files),
             front_sentences=front_sentences(files),
+            budgets_sentences=budgets_sentences(files),
             failures=failures(files),
             networks=networks,
             tables=[network_table(files)] if networks or files.baselines else [],
@@ -63,6 +66,7 @@ def render(files: Files, task: Task | None = None) -> str:
             data={
                 "front": front,
                 "start": start(front) if front else None,
+                "budgets": budgets,
                 "curves": [n["curve"] for n in networks],
                 "measures": MEASURES,
             },

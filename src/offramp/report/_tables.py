@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from offramp.cost import LayerCost
 from offramp.report._delivered import Delivered
 from offramp.report._files import Files
 from offramp.report._labels import shape_label
 from offramp.report._numbers import count, percent, si, size, threshold
-from offramp.report._words import SPLITS, mac_rule, measure
+from offramp.report._words import SPLITS, listed, mac_rule, measure
 
 
 class Table(NamedTuple):
@@ -31,14 +31,16 @@ def exit_table(network: Delivered) -> Table:
             percent(record["share"]),
             percent(record.get("accuracy_of_leavers")),
             percent(record["accuracy"], 2),
+            percent(record.get("calibration_error")),
             si(record["branch_macs"]),
             si(record["macs"]),
         ]
         for e, record in enumerate(network.exits)
     ]
     header = ["exit", "after", f"leaves if {measure(network.policy.measure)} ≥", "share", "right of these"]
-    header += ["right of all images", "branch MACs", "MACs up to here"]
-    return Table(f"{network.name}: exits. {_tested(network)} Counted from 0, as model.onnx does.", header, rows)
+    header += ["right of all images", "calibration error", "branch MACs", "MACs up to here"]
+    caption = f"{network.name}: exits. {_tested(network)} Counted from 0, as model.onnx does. {_more(network.metrics)}"
+    return Table(caption.rstrip(), header, rows)
 
 
 def network_table(files: Files) -> Table:
@@ -94,6 +96,21 @@ def split_table(files: Files) -> Table:
 
 def _tested(network: Delivered) -> str:
     return f"Test split, n = {count(network.n)}; {mac_rule(network.metrics['mac_rule'])}."
+
+
+def _more(metrics: dict[str, Any]) -> str:
+    """Both MAC rules, calibration and what was dropped; folders of earlier versions do not tell."""
+    found = []
+    if "mean_macs_by_rule" in metrics:
+        means = [f"{si(macs)} by the {rule} rule" for rule, macs in metrics["mean_macs_by_rule"].items()]
+        found.append(f"Mean MACs: {listed(means)}.")
+    if "calibration_error" in metrics:
+        error = percent(metrics["calibration_error"])
+        found.append(f"Expected calibration error (15 bins) at the exits where images leave: {error}.")
+    if dropped := metrics.get("dropped_exits"):
+        stages = listed([str(position) for position in dropped])
+        found.append(f"Nobody left behind stage {stages} on select: what stood there was dropped.")
+    return " ".join(found)
 
 
 def _cost_row(name: str, output: str, cost: LayerCost) -> list[str]:

@@ -14,6 +14,16 @@ METRICS = {
     "params": "parameters",
     "weight_bytes": "weight bytes",
     "activation_bytes": "peak activation bytes",
+    "mean_energy_mj": "mean energy, mJ",
+    "mean_latency_ms": "mean latency, ms",
+    "et_avg": "mean energy x latency, J x cycles",
+    "dynamic_efficiency": "share of the full energy",
+    "exit_overhead_mj": "exit overhead, mJ",
+    "maep": "deviation from the target of mean MACs, %",
+}
+EVALUATORS = {
+    "one-shot": "slices of the supernet, not trained further",
+    "fine-tune": "each trained by the recipe's [finetune] schedule",
 }
 MEASURES = {"max_probability": "max probability", "entropy": "negated entropy", "margin": "margin"}
 SPLITS = {

@@ -1,15 +1,14 @@
-"""Fine-tune evaluation: train each candidate by a schedule, score once, tune the policy on the table."""
+"""Fine-tune evaluation: train each candidate by a schedule, score once, set the policy on the table."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from offramp.architecture import Architecture
 from offramp.data import SearchData
 from offramp.nn import Supernet
-from offramp.policy import Goal, ScoreTable
+from offramp.policy import ScoreTable, Thresholds
+from offramp.search.costs import Costs
 from offramp.search.scoring import TableEvaluator
 from offramp.training import GateSettings, TrainSettings, score, train_either
 
@@ -29,20 +28,19 @@ class FineTune(TableEvaluator):
         self,
         data: SearchData,
         settings: TrainSettings,
-        goal: Goal,
+        thresholds: Thresholds,
         *,
         supernet: Supernet | None,
-        measures: Sequence[str],
-        mac_rule: str = "executed",
+        costs: Costs | None = None,
+        metric: str = "mean_macs",
         images: int | None = None,
-        tune: bool = True,
         seed: int = 0,
         gates: GateSettings | None = None,
     ) -> None:
         if settings.inherit != (supernet is not None):
             given = "none is given" if supernet is None else "one is given"
             raise ValueError(f"inherit is {settings.inherit}, but of supernets {given}")
-        super().__init__(data, goal, measures=measures, mac_rule=mac_rule, images=images, tune=tune)
+        super().__init__(data, thresholds, costs=costs, metric=metric, images=images)
         self._data, self._settings, self._supernet, self._seed = data, settings, supernet, seed
         self._gates = gates
 

@@ -1,14 +1,13 @@
-"""One-shot evaluation: slice the supernet, estimate batch-norm statistics, score once, tune the policy on the table."""
+"""One-shot evaluation: slice the supernet, estimate batch-norm statistics, score once, set the policy on the table."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from offramp.architecture import Architecture
 from offramp.data import SearchData
 from offramp.nn import Supernet
 from offramp.nn.quantize import quantize
-from offramp.policy import Goal, ScoreTable
+from offramp.policy import ScoreTable, Thresholds
+from offramp.search.costs import Costs
 from offramp.search.scoring import TableEvaluator, draw_images
 from offramp.training import reestimate, score
 
@@ -24,15 +23,14 @@ class OneShot(TableEvaluator):
         self,
         supernet: Supernet,
         data: SearchData,
-        goal: Goal,
+        thresholds: Thresholds,
         *,
-        measures: Sequence[str],
-        mac_rule: str = "executed",
+        costs: Costs | None = None,
+        metric: str = "mean_macs",
         images: int | None = None,
-        tune: bool = True,
         statistics_images: int = 2000,
     ) -> None:
-        super().__init__(data, goal, measures=measures, mac_rule=mac_rule, images=images, tune=tune)
+        super().__init__(data, thresholds, costs=costs, metric=metric, images=images)
         self._supernet = supernet
         self._statistics = data.train.images[draw_images(len(data.train), statistics_images)]
 

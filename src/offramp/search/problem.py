@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from offramp.architecture import Architecture
 from offramp.search.constraint import Constraint
 from offramp.search.metric import METRICS, check_metric
 from offramp.search.trial import Trial
@@ -18,11 +19,15 @@ Known = Callable[[Candidate], Mapping[str, float]]
 
 Besides metrics it may give `least_METRIC`, a value that METRIC cannot fall below.
 """
+Leaving = Callable[[Architecture], Mapping[str, Sequence[float]]]
+"""Metrics that are means over samples -> (E,), what each is for a sample that leaves at each exit; see `Costs`."""
 _REMEMBERED = 100_000
 
 
 class Problem:
     """A `space`, `objectives` (metric names), `constraints` (as text, or parsed), and what is `known` beforehand.
+
+    `leaving`: what is known of metrics that depend on where samples leave besides.
 
     Raises:
         ValueError: no objective, one named twice, an unknown metric, or a constraint that does not parse.
@@ -34,6 +39,7 @@ class Problem:
         objectives: Sequence[str],
         constraints: Sequence[str | Constraint] = (),
         known: Known | None = None,
+        leaving: Leaving | None = None,
     ) -> None:
         if not objectives or len(set(objectives)) != len(objectives):
             raise ValueError(f"objectives is {list(objectives)}; it needs at least one metric and none twice")
@@ -43,11 +49,16 @@ class Problem:
         self.canonical = lru_cache(_REMEMBERED)(space.canonical)
         self._known = known
         self._known_of = lru_cache(_REMEMBERED)(lambda genotype: dict(known(space.decode(genotype))) if known else {})
+        self._leaving_of = lru_cache(_REMEMBERED)(lambda genotype: _leaving(space, leaving, genotype))
         self._signs = np.array([-1.0 if METRICS[name].maximise else 1.0 for name in self.objectives])
 
     def known(self, genotype: Genotype) -> Mapping[str, float]:
         """What is known of a genotype's candidate without evaluating it."""
         return self._known_of(genotype)
+
+    def leaving(self, genotype: Genotype) -> tuple[tuple[int, ...], Mapping[str, Sequence[float]]]:
+        """The exits of a genotype's network, and what is known by exit of metrics that are means over samples."""
+        return self._leaving_of(genotype)
 
     def losses(self, metrics: Mapping[str, float]) -> NDArray[np.float64]:
         """(M,), the objectives, turned so that less is better.
@@ -89,3 +100,10 @@ class Problem:
             if value is not None:
                 found += max(0.0, c.violation({c.metric: value}))
         return found
+
+
+def _leaving(
+    space: SearchSpace, leaving: Leaving | None, genotype: Genotype
+) -> tuple[tuple[int, ...], Mapping[str, Sequence[float]]]:
+    architecture = space.decode(genotype).architecture
+    return architecture.exits, dict(leaving(architecture)) if leaving else {}

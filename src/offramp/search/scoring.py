@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from offramp.architecture import Architecture
-from offramp.cost import NetworkCost, cost
+from offramp.cost import NetworkCost
 from offramp.data import SearchData, Split
-from offramp.policy import Goal, Operation, Policy, ScoreTable, operate, tune
+from offramp.policy import Operation, Policy, ScoreTable, Thresholds, maep, operate, penalised_error
+from offramp.search.costs import Costs, Leaving
 from offramp.search.evaluation import Evaluation
+from offramp.search.known import totals
 from offramp.spaces import Candidate
 
 _TABLES = 16  # score tables kept: candidates that differ in their thresholds only come close together
@@ -24,38 +26,39 @@ _TABLES = 16  # score tables kept: candidates that differ in their thresholds on
 class TableEvaluator(ABC):
     """An evaluator that scores `images` of the select split, the same ones for every candidate (all where None).
 
-    Thresholds are tuned for `goal` under `mac_rule`, with the best of `measures`. With `tune` False a candidate that
-    has thresholds of its own keeps them, under the first of `measures`.
+    Its policy is set by `thresholds`, on the mean cost `metric` as `costs` counts it (None: MACs that ran).
     """
 
     def __init__(
         self,
         data: SearchData,
-        goal: Goal,
+        thresholds: Thresholds,
         *,
-        measures: Sequence[str],
-        mac_rule: str = "executed",
+        costs: Costs | None = None,
+        metric: str = "mean_macs",
         images: int | None = None,
-        tune: bool = True,
     ) -> None:
-        self._goal, self._measures, self._rule, self._tune = goal, tuple(measures), mac_rule, tune
+        self._thresholds, self._costs, self._metric = thresholds, costs or Costs(), metric
         chosen = draw_images(len(data.select), images or len(data.select))
         self._select = Split(data.select.images[chosen], data.select.labels[chosen])
         self._tables: OrderedDict[Architecture, ScoreTable] = OrderedDict()
 
     def __call__(self, candidate: Candidate) -> Evaluation:
-        """Accuracy and mean MACs at the operating point, the architecture's own costs, and the policy.
+        """Accuracy and mean costs at the operating point, the architecture's own costs, and the policy.
 
         Raises:
-            ValueError: the candidate's thresholds do not fit its exits.
+            ValueError: the candidate's thresholds do not fit its exits, or cannot be made feasible.
+            LookupError: a layer is not in the device's table, and ZigZag is not installed.
         """
         started = time.perf_counter()
         table = self._table(candidate.architecture)
-        costs = cost(candidate.architecture)
-        leaving = costs.leaving("macs", self._rule)
-        policy, operation = self._operation(candidate, table, leaving)
+        leaving = self._costs.leaving(candidate.architecture)
+        found = self._thresholds.set(table, leaving[self._metric], candidate.thresholds)
+        policy, operation = found.policy, found.operation
+        means = {name: operate(policy, table, values).mean_cost for name, values in leaving.items()}
         extra = summary(policy, operation, table, leaving) | {"seconds": round(time.perf_counter() - started, 3)}
-        return Evaluation(metrics(operation, costs), extra)
+        measured = metrics(operation, means, self._costs.network(candidate.architecture), self._costs.target)
+        return Evaluation(measured, extra)
 
     @abstractmethod
     def table(self, architecture: Architecture) -> ScoreTable:
@@ -69,38 +72,34 @@ class TableEvaluator(ABC):
         self._tables.move_to_end(architecture)
         return self._tables[architecture]
 
-    def _operation(self, candidate: Candidate, table: ScoreTable, leaving: Sequence[float]) -> tuple[Policy, Operation]:
-        if candidate.thresholds is not None and not self._tune:
-            own = Policy(self._measures[0], candidate.thresholds)
-            return own, operate(own, table, leaving)
-        tuned = tune(table, leaving, self._goal, measures=self._measures, restarts=0)
-        return tuned.policy, tuned.operation
-
 
 def draw_images(available: int, count: int) -> Tensor:
     """Up to `count` indices below `available`: drawn, not the first ones, as a folder's images come class by class."""
     return torch.randperm(available, generator=torch.Generator().manual_seed(0))[:count]
 
 
-def metrics(operation: Operation, costs: NetworkCost) -> dict[str, float]:
-    """The metrics that objectives and constraints may name; MACs in multiply-accumulates, sizes in bytes."""
-    total = costs.total
-    return {
-        "error": 1 - operation.accuracy,
-        "accuracy": operation.accuracy,
-        "mean_macs": operation.mean_cost,
-        "full_macs": float(total.macs),
-        "params": float(total.params),
-        "weight_bytes": float(total.weight_bytes),
-        "activation_bytes": float(total.activation_bytes),
-    }
+def metrics(
+    operation: Operation, means: Mapping[str, float], costs: NetworkCost, target: float | None = None
+) -> dict[str, float]:
+    """The metrics that objectives and constraints may name: accuracy, mean costs, the network's own costs.
+
+    With a `target` of mean MACs also those of AEBNAS, which tell how near to it they are.
+    """
+    error = 1 - operation.accuracy
+    found = {"error": error, "accuracy": operation.accuracy, **means, **totals(costs)}
+    if target is None:
+        return found
+    macs = means["mean_macs"]
+    return found | {"maep": maep(macs, target), "penalised_error": penalised_error(error, macs, target)}
 
 
-def summary(policy: Policy, operation: Operation, table: ScoreTable, leaving: Sequence[float]) -> dict[str, Any]:
-    """What is kept beside the metrics: the policy, and what each exit does."""
+def summary(policy: Policy, operation: Operation, table: ScoreTable, leaving: Leaving) -> dict[str, Any]:
+    """What is kept beside the metrics: the policy, and what each exit does and costs."""
+    on_device = {"exit_energy_mj": "mean_energy_mj", "exit_latency_ms": "mean_latency_ms"}
     return {
         "policy": policy.to_dict(),
         "utilisation": list(operation.utilisation),
         "exit_accuracy": [float(a) for a in table.exit_accuracy],
-        "exit_macs": list(leaving),
+        "exit_macs": list(leaving["mean_macs"]),
+        **{name: list(leaving[metric]) for name, metric in on_device.items() if metric in leaving},
     }

@@ -19,7 +19,7 @@ from offramp.search.evaluation import Evaluation, Failure
 from offramp.search.journal import open_journal
 from offramp.search.metric import METRICS
 from offramp.search.pareto import hypervolume, non_dominated
-from offramp.search.problem import Known, Problem
+from offramp.search.problem import Known, Leaving, Problem
 from offramp.search.trial import Trial
 from offramp.spaces import Candidate, Gene, Genotype, SearchSpace
 
@@ -51,6 +51,7 @@ class Study:
         objectives: Sequence[str],
         constraints: Sequence[str | Constraint] = (),
         known: Known | None = None,
+        leaving: Leaving | None = None,
     ) -> Study:
         """The study `name` in the journal file `where`, or at an Optuna storage URL (`postgresql://...`).
 
@@ -60,7 +61,7 @@ class Study:
             StudyError: it was made for another space, other objectives or constraints; or the file is no journal.
             ValueError: an objective or a constraint that is not understood.
         """
-        problem = Problem(space, objectives, constraints, known)
+        problem = Problem(space, objectives, constraints, known, leaving)
         directions = ["maximize" if METRICS[objective].maximise else "minimize" for objective in problem.objectives]
         with _quiet():
             storage = _storage(where)

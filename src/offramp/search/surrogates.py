@@ -82,7 +82,7 @@ def trees(x: Array, seed: int) -> Any:
 
 def mlp(x: Array, seed: int) -> Any:
     """A small multilayer perceptron."""
-    network = MLPRegressor(hidden_layer_sizes=(64, 64), alpha=0.01, solver="lbfgs", max_iter=200, random_state=seed)
+    network = MLPRegressor(hidden_layer_sizes=(64, 64), alpha=0.01, solver="lbfgs", max_iter=50, random_state=seed)
     return make_pipeline(StandardScaler(), network)
 
 
@@ -123,10 +123,14 @@ def rank_correlation(name: str, x: Array, y: Array, seed: int = 0) -> tuple[floa
 
 def _fold(name: str, x: Array, y: Array, held_out: NDArray[np.int64], seed: int) -> float:
     rest = np.setdiff1d(np.arange(len(y)), held_out)
-    predicted = Surrogate(name, x[rest], y[rest], seed).predict(x[held_out])
-    if np.ptp(predicted) == 0 or np.ptp(y[held_out]) == 0:
+    return tau(Surrogate(name, x[rest], y[rest], seed).predict(x[held_out]), y[held_out])
+
+
+def tau(predicted: Array, true: Array) -> float:
+    """Kendall's tau between two rankings (N,); 0 where either has all points equal."""
+    if len(true) < 2 or np.ptp(predicted) == 0 or np.ptp(true) == 0:
         return 0.0
-    return float(np.nan_to_num(kendalltau(predicted, y[held_out]).statistic))
+    return float(np.nan_to_num(kendalltau(predicted, true).statistic))
 
 
 def _fitted(name: str, x: Array, y: Array, seed: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ from offramp.search.sampling import draw
 from offramp.search.trial import Trial
 from offramp.spaces import Genotype
 
+if TYPE_CHECKING:
+    from offramp.search.shares import ShareModel
+    from offramp.search.surrogates import Surrogate
+
 _NEEDED = 4  # evaluations before anything can be predicted
+_NEWEST = 5  # one in so many evaluations, the newest, tells how well the older ones predict
+PREDICT = ("objectives", "shares")
 Array = NDArray[np.float64]
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -33,11 +39,17 @@ class SurrogateProposer:
     `evolution.PenaltySurvival`), other constraints stay what they are. Either way the batch is picked from what is
     predicted to be feasible as long as there is enough.
 
-    `report` is told of every batch: the number of `trials` it was proposed from, the `surrogates` (metric -> model, and
-    where "auto" chose it `tau`, its mean, `tau_std`, and those of all `models`), and `phi` under "penalty".
+    `predict` is what is learned of metrics that are means over samples (mean MACs, mean energy, ...): "objectives", the
+    metrics themselves; or "shares", where samples leave, from which they follow by the exact costs of each exit.
+
+    `report` is told of every batch: the number of `trials` it was proposed from, the `surrogates` (metric -> model;
+    `from` "shares" where it follows from those; where "auto" chose the model `tau`, its mean, `tau_std`, and those of
+    all `models`; `tau_newest`: Kendall's tau on the newest fifth of the trials, predicted from those before), and `phi`
+    under "penalty".
 
     Raises:
-        ValueError: an unknown name, or "penalty" with no objective that has an upper bound.
+        ValueError: an unknown name; "penalty" with no objective that has an upper bound; or "shares" of a problem that
+            does not tell what leaving at each exit costs.
     """
 
     name = "surrogate"
@@ -51,6 +63,7 @@ class SurrogateProposer:
         crossover: str = "uniform",
         mutation: float | None = None,
         domination: str = "feasibility",
+        predict: str = "objectives",
         report: Report | None = None,
     ) -> None:
         from offramp.search.evolution import check_crossover
@@ -62,7 +75,12 @@ class SurrogateProposer:
             raise ValueError(f"domination is {domination!r}; known are {', '.join(DOMINATIONS)}")
         if domination == "penalty" and not capped(problem):
             raise ValueError(f"domination 'penalty' needs an objective with an upper bound; {_bounds(problem)}")
+        if predict not in PREDICT:
+            raise ValueError(f"predict is {predict!r}; known are {', '.join(PREDICT)}")
+        if predict == "shares" and not problem.leaving(problem.canonical((0,) * len(problem.space.genes)))[1]:
+            raise ValueError("predict is 'shares', but the problem does not tell what leaving at each exit costs")
         self._problem, self._model, self._report = problem, model, report
+        self._shares = predict == "shares"
         self._bounds = capped(problem) if domination == "penalty" else {}
         self._population, self._generations = population, generations
         self._crossover, self._mutation = check_crossover(crossover), mutation
@@ -77,10 +95,15 @@ class SurrogateProposer:
     def _chosen(
         self, trials: Sequence[Trial], seen: set[Genotype], count: int, rng: np.random.Generator
     ) -> list[Genotype]:
-        predict = _Predictor(self._problem, trials, self._model, int(rng.integers(2**31)))
+        seed = int(rng.integers(2**31))
+        predict = Predictor(self._problem, trials, self._model, seed, self._shares)
         found, phi = self._evolve(trials, seen, predict, rng)
         if self._report is not None:
-            self._report({"trials": len(seen), "surrogates": predict.chosen, **({"phi": phi} if phi else {})})
+            chosen = predict.chosen
+            models = {name: model["model"] for name, model in chosen.items()}
+            for name, tau in self._newest(trials, models, seed).items():
+                chosen[name]["tau_newest"] = tau
+            self._report({"trials": len(seen), "surrogates": chosen, **({"phi": phi} if phi else {})})
         if not found:
             return []
         losses, violations = predict(found)
@@ -91,8 +114,20 @@ class SurrogateProposer:
         rest = [int(i) for i in np.argsort(beyond, kind="stable") if i not in set(picked)]
         return [found[i] for i in (picked + rest)[:count]]
 
+    def _newest(self, trials: Sequence[Trial], models: Mapping[str, str], seed: int) -> dict[str, float]:
+        """Predicted metric -> Kendall's tau on the newest trials, predicted from those before by the same `models`."""
+        from offramp.search.surrogates import tau
+
+        count = len(trials) // _NEWEST
+        older, newest = trials[: len(trials) - count], trials[len(trials) - count :]
+        if count < 2 or len(older) < _NEEDED:
+            return {}
+        predict = Predictor(self._problem, older, models, seed, self._shares)
+        predicted = predict.values([trial.genotype for trial in newest])
+        return {name: tau(p, np.array([t.metrics[name] for t in newest])) for name, p in predicted.items()}
+
     def _evolve(
-        self, trials: Sequence[Trial], seen: set[Genotype], predict: _Predictor, rng: np.random.Generator
+        self, trials: Sequence[Trial], seen: set[Genotype], predict: Predictor, rng: np.random.Generator
     ) -> tuple[list[Genotype], dict[str, float]]:
         """The genotypes not yet seen in the last generation; objective -> phi, where it is judged by F_CM."""
         from pymoo.core.population import Population
@@ -115,33 +150,53 @@ class SurrogateProposer:
         return [genotype for genotype in genotypes(result.pop.get("X")) if genotype not in seen], phi
 
 
-class _Predictor:
-    """(genotypes) -> losses (N, M) made comparable, violations (N, C): known where known, predicted otherwise."""
+class Predictor:
+    """(genotypes) -> losses (N, M) made comparable, violations (N, C): known where known, predicted otherwise.
 
-    def __init__(self, problem: Problem, trials: Sequence[Trial], model: str, seed: int) -> None:
+    `model` is one for all metrics, or one for each.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        trials: Sequence[Trial],
+        model: str | Mapping[str, str],
+        seed: int,
+        shares: bool = False,
+    ) -> None:
         from offramp.search.features import Features
+        from offramp.search.shares import ShareModel
         from offramp.search.surrogates import fit
 
         self._problem, self._features = problem, Features(problem)
         x = self._features([trial.genotype for trial in trials])
         known = problem.known(trials[0].genotype)
         wanted = dict.fromkeys([*problem.objectives, *(c.metric for c in problem.constraints)])
+        unknown = [name for name in wanted if name not in known]
+        self._accuracy = "error" in unknown and "accuracy" in unknown  # 1 - error: another model would be one too many
+        if self._accuracy:
+            unknown.remove("accuracy")
+        by_exit = problem.leaving(trials[0].genotype)[1] if shares else {}
+        self._means = [name for name in unknown if name in by_exit]
+        of = dict.fromkeys(unknown, model) if isinstance(model, str) else model
+        self._shares: ShareModel | None = None
+        if self._means:
+            left = [trial.evaluation.extra.get("utilisation", ()) if trial.evaluation else () for trial in trials]
+            exits = [trial.candidate.architecture.exits for trial in trials]
+            self._shares = ShareModel(of[self._means[0]], x, exits, left, seed)
         self._fitted = {}
-        for name in wanted:
-            if name not in known:
+        for name in unknown:
+            if name not in by_exit:
                 values = np.array([trial.metrics[name] for trial in trials])
                 log = METRICS[name].log and bool((values > 0).all())
-                self._fitted[name] = (fit(model, x, np.log(values) if log else values, seed), log)
+                self._fitted[name] = (fit(of[name], x, np.log(values) if log else values, seed), log)
 
     @property
     def chosen(self) -> dict[str, dict[str, Any]]:
         """Metric -> the model it is predicted by, with its tau where that was computed."""
-        found: dict[str, dict[str, Any]] = {}
-        for metric, (model, _) in self._fitted.items():
-            found[metric] = {"model": model.name}
-            if model.ranks:
-                ranks = {name: {"tau": tau, "tau_std": std} for name, (tau, std) in model.ranks.items()}
-                found[metric] |= {**ranks[model.name], "models": ranks}
+        found = {metric: _described(model) for metric, (model, _) in self._fitted.items()}
+        if self._shares is not None:
+            found |= {metric: {**_described(self._shares), "from": "shares"} for metric in self._means}
         return found
 
     def __call__(self, genotypes: Sequence[Genotype]) -> tuple[Array, Array]:
@@ -161,9 +216,21 @@ class _Predictor:
         found[:, columns] = losses[:, columns]
         return found, violations[:, list(left)]
 
-    def _predict(self, genotypes: Sequence[Genotype]) -> tuple[Array, Array]:
+    def values(self, genotypes: Sequence[Genotype]) -> dict[str, Array]:
+        """Metric -> (N,), for those that are predicted."""
         x = self._features(genotypes)
         predicted = {name: _value(model.predict(x), log) for name, (model, log) in self._fitted.items()}
+        if self._shares is not None:
+            leaving = [self._problem.leaving(genotype) for genotype in genotypes]
+            shares = self._shares.predict(x, [exits for exits, _ in leaving])
+            for name in self._means:
+                predicted[name] = np.array([r @ np.array(costs[name]) for r, (_, costs) in zip(shares, leaving)])
+        return predicted
+
+    def _predict(self, genotypes: Sequence[Genotype]) -> tuple[Array, Array]:
+        predicted = self.values(genotypes)
+        if self._accuracy:
+            predicted["accuracy"] = 1 - predicted["error"]
         metrics = [
             {**self._problem.known(genotype), **{name: float(values[i]) for name, values in predicted.items()}}
             for i, genotype in enumerate(genotypes)
@@ -171,6 +238,14 @@ class _Predictor:
         losses = np.array([self._problem.losses(m) for m in metrics])
         violations = np.array([list(self._problem.violations(m).values()) for m in metrics])
         return losses, violations.reshape(len(genotypes), -1)
+
+
+def _described(model: Surrogate | ShareModel) -> dict[str, Any]:
+    """The model's name, and the ranks by which it was chosen."""
+    if not model.ranks:
+        return {"model": model.name}
+    ranks = {name: {"tau": tau, "tau_std": std} for name, (tau, std) in model.ranks.items()}
+    return {"model": model.name, **ranks[model.name], "models": ranks}
 
 
 def pick(losses: Array, reached: Array, count: int) -> list[int]:

@@ -1,0 +1,205 @@
+"""Networks that Zniber et al. publish (arXiv 2512.04705), costed by our model: `python benchmarks/zniber_networks.py`.
+
+Writes benchmarks/results/zniber-networks.json and prints our ratios to the static network beside the authors'.
+
+* Exits after blocks 3, 5, 8, 11: shares, ET_avg and the backbone alone are published, so savings are compared.
+* The six networks of their Fig. 8: how many samples leave at which exit is not known, nor which heads they have. What
+  is compared without shares is the static reference that their factors are over: ET_avg x factor, which orders the
+  networks by what their branches add. (Their factors, 1.54 to 1.91, are savings of 35 to 48 %, which is what they give
+  for cumulative energy x the backbone's latency; so that is our side of it.) In the one with a single early exit the
+  factor gives the share, and with it ET_avg / (mean energy x mean latency), which must meet the authors' value.
+* With --shares FILE, a JSON object such as {"6,11": [0.7, 0.3], ...} of measured shares, ET_avg is ranked too.
+
+Every head is a single linear layer; 8 bits; CIFAR-10 at 3x32x32. Ratios are what to read: absolute figures differ by
+factors between cost models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import kendalltau, spearmanr
+
+from collect import RESULTS, hardware
+from offramp.architecture import Architecture
+from offramp.cost import Mapping, Reference, backbone_alone, map_network
+from offramp.run_folder import write_json
+from offramp.spaces import space
+
+DEVICE = "quad-edge-tpu"
+SETTINGS = (("1 core", 1, "wait"), ("4 cores, wait", 4, "wait"), ("4 cores, speculate", 4, "speculate"))
+
+
+class Published(NamedTuple):
+    """The authors' values: ET_avg in J x cycles, means in cycles and uJ, ET of their static reference over ET_avg."""
+
+    exits: tuple[int, ...]
+    et_avg: float
+    mean_cycles: float
+    mean_uj: float
+    factor: float
+
+
+SIX = (
+    Published((6, 11), 374, 493_035, 610, 1.90),
+    Published((2, 8, 11), 375, 468_141, 555, 1.91),
+    Published((0, 4, 5, 7, 11), 389, 483_589, 540, 1.87),
+    Published((2, 3, 4, 5, 9, 11), 476, 551_671, 624, 1.54),
+    Published((0, 1, 5, 8, 9, 11), 484, 571_342, 638, 1.59),
+    Published((2, 3, 4, 5, 6, 9, 11), 492, 553_602, 625, 1.55),
+)
+KNOWN, KNOWN_SHARES = (3, 5, 8, 11), (0.255, 0.153, 0.311, 0.281)
+KNOWN_ET, KNOWN_BACKBONE_ET, KNOWN_FULL_ET = 563.5, 1137.7, 1.32e-3 * 1_161_431
+
+
+def network(exits: tuple[int, ...]) -> Architecture:
+    """Single heads after blocks `exits`, of which 11 is the last."""
+    largest = space("zniber", bits=[(8, 8)], heads=["single"]).largest()
+    return largest.with_exits(exits)
+
+
+def name_of(exits: tuple[int, ...]) -> str:
+    return ",".join(map(str, exits))
+
+
+def with_shares(mapping: Mapping, backbone: Reference, shares: tuple[float, ...]) -> dict[str, Any]:
+    """Both definitions against both references, and the one that the authors' factors are over."""
+    et, of_means = mapping.et(shares), mapping.et_of_means(shares)
+    mixed = mapping.full_depth.energy_mj * backbone.latency_ms * mapping.clock_mhz
+    return {
+        "shares": list(shares), "et_avg": et, "et_of_means": of_means,
+        "latency_ms": mapping.mean_latency(shares), "energy_mj": mapping.mean_energy(shares),
+        "exit_overhead_mj": mapping.mean_overhead(shares),
+        "saving_over_backbone_alone": 1 - et / backbone.et,
+        "saving_over_full_depth": 1 - et / mapping.full_depth.et,
+        "saving_over_full_energy_x_backbone_latency": 1 - et / mixed,
+        "saving_of_means_over_backbone_alone": 1 - of_means / backbone.et,
+        "saving_of_means_over_full_depth": 1 - of_means / mapping.full_depth.et,
+    }  # fmt: skip
+
+
+def static(mapping: Mapping, backbone: Reference) -> dict[str, Any]:
+    """What needs no shares."""
+    full = mapping.full_depth
+    return {
+        "full_depth_energy_mj": full.energy_mj, "full_depth_latency_ms": full.latency_ms, "full_depth_et": full.et,
+        "backbone_alone_et": backbone.et,
+        "full_energy_x_backbone_latency": full.energy_mj * backbone.latency_ms * mapping.clock_mhz,
+    }  # fmt: skip
+
+
+def implied_share(mapping: Mapping, backbone: Reference, published: Published) -> dict[str, float]:
+    """Of a network with one early exit: the share at which the factor is the authors', and what follows from it."""
+    first, full = (e * t * mapping.clock_mhz for e, t in zip(mapping.energy_mj, mapping.latency_ms))
+    wanted = static(mapping, backbone)["full_energy_x_backbone_latency"] / published.factor
+    share = (full - wanted) / (full - first)
+    shares = (share, 1 - share)
+    theirs = published.et_avg / (published.mean_uj * 1e-6 * published.mean_cycles)
+    return {
+        "implied_share": share, "et_avg_over_product_of_means": mapping.et(shares) / mapping.et_of_means(shares),
+        "their_et_avg_over_product_of_means": theirs,
+    }  # fmt: skip
+
+
+def ranks(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    spearman, kendall = spearmanr(ours, theirs), kendalltau(ours, theirs)
+    return {
+        "spearman": float(spearman.statistic), "spearman_p": float(spearman.pvalue),
+        "kendall": float(kendall.statistic), "kendall_p": float(kendall.pvalue), "n": len(ours),
+    }  # fmt: skip
+
+
+def measure(label: str, cores: int, mode: str, measured: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Every row of one setting."""
+    common = {"setting": label, "cores": cores, "mode": mode, "device": DEVICE, "bits": "8/8"}
+    backbone = backbone_alone(network((11,)), DEVICE, cores=cores)
+    mapping = map_network(network(KNOWN), DEVICE, mode, "et", KNOWN_SHARES, cores)  # type: ignore[arg-type]
+    rows: list[dict[str, Any]] = [
+        {"name": name_of(KNOWN), **common, **static(mapping, backbone), **with_shares(mapping, backbone, KNOWN_SHARES),
+         "their_saving_over_backbone_alone": 1 - KNOWN_ET / KNOWN_BACKBONE_ET,
+         "their_saving_over_full_depth": 1 - KNOWN_ET / KNOWN_FULL_ET}
+    ]  # fmt: skip
+    found = []
+    for published in SIX:
+        name, count = name_of(published.exits), len(published.exits)
+        given = measured.get(name)
+        shares = tuple(given) if given else (*[0.0] * (count - 1), 1.0)
+        mapping = map_network(network(published.exits), DEVICE, mode, "et", shares, cores)  # type: ignore[arg-type]
+        row = {"name": name, **common, **static(mapping, backbone),
+               "their_static_et": published.et_avg * published.factor, "their_et_avg": published.et_avg,
+               "their_factor": published.factor}  # fmt: skip
+        if given:
+            row |= with_shares(mapping, backbone, shares)
+        if count == 2:
+            row |= implied_share(mapping, backbone, published)
+        found.append(row)
+    first = found[0]
+    for row in found:
+        row["static_over_first"] = row["full_energy_x_backbone_latency"] / first["full_energy_x_backbone_latency"]
+        row["their_static_over_first"] = row["their_static_et"] / first["their_static_et"]
+    pairs = [("static reference", "static_over_first", "their_static_over_first")]
+    if all("et_avg" in row for row in found):
+        pairs.append(("ET_avg", "et_avg", "their_et_avg"))
+    for what, ours, theirs in pairs:
+        rank = ranks([row[ours] for row in found], [row[theirs] for row in found])
+        rows.append({"name": f"rank correlation of the six: {what}", **common, **rank})
+    return rows + found
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    for label, _, _ in SETTINGS:
+        here = [row for row in rows if row["setting"] == label]
+        known, ranked = here[0], [row for row in here if "spearman" in row]
+        print(f"\n{label}\n  exits after {known['name']}, with the published shares")
+        for what in ("over_backbone_alone", "over_full_depth"):
+            ours, theirs = known[f"saving_{what}"], known[f"their_saving_{what}"]
+            print(f"    ET_avg saves {ours:.1%} {what.replace('_', ' ')} (authors {theirs:.1%}); "
+                  f"product of means {known[f'saving_of_means_{what}']:.1%}")  # fmt: skip
+        print(f"    exit overhead {known['exit_overhead_mj'] * 1e3:.3f} uJ")
+        print(f"  {'six networks':>20} {'full mJ':>8} {'full ms':>8} {'static/first':>13} {'authors':>8}")
+        for row in here:
+            if "static_over_first" in row:
+                print(f"  {row['name']:>20} {row['full_depth_energy_mj']:8.4f} {row['full_depth_latency_ms']:8.4f} "
+                      f"{row['static_over_first']:13.4f} {row['their_static_over_first']:8.4f}")  # fmt: skip
+            if "implied_share" in row:
+                print(f"    share of the early exit that gives the authors' factor: {row['implied_share']:.3f}; with "
+                      f"it ET_avg / (mean E x mean T) {row['et_avg_over_product_of_means']:.3f}, "
+                      f"authors {row['their_et_avg_over_product_of_means']:.3f}")  # fmt: skip
+        for row in ranked:
+            print(f"  {row['name']}: Spearman {row['spearman']:.3f} (p = {row['spearman_p']:.3f}), "
+                  f"Kendall {row['kendall']:.3f} (p = {row['kendall_p']:.3f}), n = {row['n']}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shares", type=Path, help="JSON: shares measured for each of the six networks")
+    options = parser.parse_args()
+    measured = json.loads(options.shares.read_text()) if options.shares else {}
+    rows = [row for setting in SETTINGS for row in measure(*setting, measured)]
+    show(rows)
+    command = "python benchmarks/zniber_networks.py" + (f" --shares {options.shares}" if options.shares else "")
+    write_json(
+        RESULTS / "zniber-networks.json",
+        {
+            "what": "published networks of Zniber et al. costed by our model: one core, four cores, branches that wait "
+            "or run ahead; every mapping is for least ET, by the published shares or, where none are known, for full "
+            "depth; single heads; n = 1 as costs are deterministic",
+            "command": command,
+            "hardware": hardware(),
+            "date": datetime.date.today().isoformat(),
+            "commit": subprocess.run(
+                ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+            ).stdout.strip(),
+            "mac_rule": "executed",
+            "rows": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

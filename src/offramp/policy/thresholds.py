@@ -1,0 +1,108 @@
+"""How a network's thresholds are set on a table: tuned, its own, or as NACHOS sets them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offramp.policy.goal import Goal
+from offramp.policy.policy import Policy, Setting, operate
+from offramp.policy.repair import RepairError, repair, shared_threshold
+from offramp.policy.table import ScoreTable
+from offramp.policy.tuner import tune
+
+THRESHOLDS = ("tuned", "genes", "repair")
+"""What a recipe's `policy.thresholds` may be, in the order of the classes below."""
+
+
+class Thresholds(ABC):
+    """A way to set thresholds."""
+
+    @abstractmethod
+    def set(
+        self,
+        table: ScoreTable,
+        costs: Sequence[float] | NDArray[np.float64],
+        own: tuple[float, ...] | None = None,
+    ) -> Setting:
+        """The policy for a network, and what it comes to on the table.
+
+        Args:
+            table: N samples, E exits.
+            costs: (E,), the whole cost of a sample that leaves at exit e, any unit.
+            own: E - 1 thresholds that came with the network; None where it has none.
+
+        Raises:
+            ValueError: thresholds, costs and table do not fit one another.
+        """
+
+
+@dataclass(frozen=True)
+class TunedThresholds(Thresholds):
+    """The best found by `tune` for `goal`, under the best of `measures`."""
+
+    goal: Goal
+    measures: tuple[str, ...]
+    restarts: int = 4
+
+    def set(
+        self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None
+    ) -> Setting:
+        """See `Thresholds.set`."""
+        return tune(table, costs, self.goal, measures=self.measures, restarts=self.restarts)
+
+
+@dataclass(frozen=True)
+class OwnThresholds(Thresholds):
+    """Those that came with the network, under the first of `measures`; tuned where there are none."""
+
+    goal: Goal
+    measures: tuple[str, ...]
+    restarts: int = 4
+
+    def set(
+        self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None
+    ) -> Setting:
+        """See `Thresholds.set`; `feasible` says whether the goal's constraint happens to hold."""
+        if own is None:
+            return TunedThresholds(self.goal, self.measures, self.restarts).set(table, costs)
+        policy = Policy(self.measures[0], own)
+        operation = operate(policy, table, costs)
+        return Setting(policy, operation, self.goal.holds(operation.accuracy, operation.mean_cost))
+
+
+@dataclass(frozen=True)
+class RepairedThresholds(Thresholds):
+    """NACHOS' own: `shared_threshold`, then `repair` until `max_cost` is met at `min_accuracy`.
+
+    Attributes:
+        measure: the confidence measure.
+        max_cost: in the unit of the costs.
+        min_accuracy: in 0..1.
+        must_hold: raise a RepairError where no feasible policy is reached, instead of giving the last one.
+    """
+
+    measure: str
+    max_cost: float
+    min_accuracy: float
+    must_hold: bool = True
+
+    def set(
+        self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None
+    ) -> Setting:
+        """See `Thresholds.set`.
+
+        Raises:
+            RepairError: `must_hold`, and the thresholds cannot be made feasible in this way.
+        """
+        start = shared_threshold(table, costs, self.measure)
+        found = repair(start, table, costs, max_cost=self.max_cost, min_accuracy=self.min_accuracy)
+        if self.must_hold and not found.feasible:
+            raise RepairError(
+                f"thresholds cannot be made feasible: lowering them ends at mean cost {found.operation.mean_cost:.6g} "
+                f"and accuracy {found.operation.accuracy:.4g}; wanted are at most {self.max_cost:g} and at least "
+                f"{self.min_accuracy:g}"
+            )
+        return found

@@ -1,0 +1,129 @@
+"""The scripts that gather figures: benchmarks/collect.py and benchmarks/nachos_table.py."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from shutil import copytree
+from statistics import mean, stdev
+
+import pytest
+
+from offramp.architecture import Architecture
+from offramp.cost import cost
+from offramp.policy import Policy, ScoreTable, operate
+from offramp.run_folder import RunFolder
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def finished(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, with a log."""
+    folder = copytree(run, tmp_path_factory.mktemp("with-log") / "mine")
+    RunFolder(folder).log("search", seconds=12.5)
+    return folder
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def start(name: str, *arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+
+    return start
+
+
+def collect(script, run: Path, results: Path, *more: object) -> dict:
+    script("collect", run, "gathered", "--results", results, *more)
+    return json.loads((results / "gathered.json").read_text())
+
+
+def names(found: dict) -> list[str]:
+    return list(dict.fromkeys(row["name"] for row in found["rows"]))
+
+
+def test_one_run_makes_a_file(script, finished, tmp_path):
+    found = collect(script, finished, tmp_path, "--note", "busy")
+    searches = ["one-shot search", "one-shot random"]
+    assert names(found) == ["best", "static-0.10M", "static-0.25M", "tiny", *searches]
+    assert found["what"].startswith("networks trained by recipes/gathered.toml")
+    assert (found["note"], found["step_seconds"]) == ("busy", [{"event": "search", "seconds": 12.5}])
+
+
+def test_rows_tell_both_mac_rules_and_calibration_of_the_files(script, finished, tmp_path):
+    folder = finished / "chosen" / "best"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    row = next(row for row in collect(script, finished, tmp_path)["rows"] if row["network"] == "best")
+    policy, table = Policy.from_json((folder / "policy.json").read_text()), ScoreTable.load(folder / "test_scores.npz")
+    for rule in ("executed", "paper"):
+        gamma = cost(Architecture.load(folder / "architecture.json")).leaving("macs", rule)
+        assert row[f"exit_macs_{rule}"] == list(gamma)
+        assert row[f"mean_macs_{rule}"] == pytest.approx(operate(policy, table, gamma).mean_cost)
+    assert row["calibration_error"] == metrics["calibration_error"]
+    assert row["exit_calibration_error"] == [e["calibration_error"] for e in metrics["exits"]]
+
+
+def test_runs_go_to_one_file_by_name_and_are_replaced_there(script, finished, tmp_path):
+    first = collect(script, finished, tmp_path, "--name", "no-peak", "--note", "first")
+    mine = ["no-peak", "no-peak static-0.10M", "no-peak static-0.25M", "no-peak one-shot search"]
+    assert names(first) == [*mine, "no-peak one-shot random"]
+    assert {row["network"] for row in first["rows"] if row["name"] == "no-peak"} == {
+        "best", "best-seed1", "best-seed2", "tiny"
+    }  # fmt: skip
+    # A name that another one begins with is another name.
+    both = collect(script, finished, tmp_path, "--name", "no", "--recipe", "other")
+    assert len(both["rows"]) == 2 * len(first["rows"])
+    assert list(both["runs"]) == ["no-peak", "no"]
+    assert "offramp run recipes/mine.toml" in both["runs"]["no-peak"]["command"]
+    assert "offramp run recipes/other.toml" in both["command"]
+    again = collect(script, finished, tmp_path, "--name", "no", "--note", "again")
+    assert len(again["rows"]) == len(both["rows"])
+    assert [again["runs"][name]["note"] for name in ("no-peak", "no")] == ["first", "again"]
+    assert [row for row in again["rows"] if row["name"].startswith("no-peak")] == first["rows"]
+
+
+def test_a_file_of_one_run_is_not_written_over(script, finished, tmp_path):
+    before = collect(script, finished, tmp_path)
+    with pytest.raises(SystemExit, match="about one run"):
+        collect(script, finished, tmp_path, "--name", "nachos")
+    assert json.loads((tmp_path / "gathered.json").read_text()) == before
+
+
+def test_the_papers_table_is_printed_without_any_run_of_ours(script, tmp_path, capsys):
+    (tmp_path / "none.json").write_text(json.dumps({"rows": []}))
+    script("nachos_table", "--results", tmp_path / "none.json")
+    lines = capsys.readouterr().out.splitlines()
+    nachos = next(line for line in lines if line.startswith("NACHOS  "))
+    assert nachos.split("|")[0].split() == ["NACHOS", "2.44", "72.65", "±", "0.49"]
+    assert sum("not run" in line for line in lines) == 8
+    script("nachos_table", "--results", tmp_path / "none.json", "--data", "svhn")
+    assert "1.46   79.96 ± 0.84" in capsys.readouterr().out
+
+
+def test_ours_stand_beside_it_from_a_file_or_a_folder(script, finished, tmp_path, capsys):
+    found = collect(script, finished, tmp_path, "--name", "nachos")
+    group = [row for row in found["rows"] if row["name"] == "nachos"]
+    accuracies = [100 * row["accuracy"] for row in group]
+    expected = f"{mean(accuracies):.2f} ± {stdev(accuracies):.2f}"
+    macs = [f"{mean(row[f'mean_macs_{rule}'] for row in group) / 1e6:.2f}" for rule in ("paper", "executed")]
+    error = f"{100 * mean(row['calibration_error'] for row in group):.2f}"
+    shares = " ".join(f"{100 * share:8.2f}" for share in group[0]["utilisation"])
+    capsys.readouterr()
+    for arguments in (["--results", tmp_path / "gathered.json"], [f"nachos={finished}"]):
+        script("nachos_table", *arguments)
+        text = capsys.readouterr().out
+        ours = next(line for line in text.splitlines() if line.startswith("NACHOS  ")).split("|")[1]
+        assert ours.split() == [*expected.split(), *macs, error, "3"]
+        assert f"utilisation %              {shares}" in text
+        alone = next(line for line in text.splitlines() if line.startswith("NACHOS backbone")).split("|")[1]
+        assert alone.split()[0] == f"{100 * mean(row['final_exit_accuracy'] for row in group):.2f}"
+        assert "no L_peak" in text
+
+
+def test_a_name_that_the_table_lacks_is_refused(script, finished, capsys):
+    with pytest.raises(SystemExit):
+        script("nachos_table", f"ours={finished}")
+    assert "with one of nachos, edanas" in capsys.readouterr().err
