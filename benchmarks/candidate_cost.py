@@ -4,14 +4,15 @@ Carries out one-shot evaluations of random candidates as a run does, with the re
 their time into building the network, estimating its batch norms, inference, policy, costs, surrogate, storage, and the
 rest. The network's own work is batch norms and inference; everything else is overhead.
 
-    OMP_NUM_THREADS=1 python benchmarks/candidate_cost.py
+    OFFRAMP_DATA=... python benchmarks/candidate_cost.py [RECIPE ...]
 
 The supernet is untrained: that changes nothing about the work of its networks. The surrogate is timed apart, with as
 many trials as the recipe's search has when its first and its last batch are proposed; their metrics are made up. Its
 share is that of a whole search: the mean of both, times the number of batches, over the number of candidates.
 
 Times are processor seconds of this process (one thread), as other programs may share the machine; compare shares.
-Writes benchmarks/results/candidate_cost.json, or `--out FILE`; `--profile` prints where the overhead is spent.
+Writes benchmarks/results/candidate_cost.json, or `--out FILE`, where rows of other recipes stay; `--profile` prints
+where the overhead is spent.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ import argparse
 import cProfile
 import json
 import pstats
-import shlex
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -48,7 +47,7 @@ Row = dict[str, Any]
 OWN = ("batch norms", "inference")
 PARTS = ("building", *OWN, "policy", "costs", "storage", "rest")
 # Few candidates of each; fewer images of CIFAR-10 would not tell its networks' share.
-RECIPES = {"digits": 24, "nachos-cifar10": 5}
+RECIPES = {"digits": 24, "nachos-cifar10": 4}
 
 
 class Clock:
@@ -101,8 +100,9 @@ def evaluated(run: Run, count: int) -> tuple[Clock, float]:
     evaluate._tables.clear()
     proposer = run._proposer("random", study)
     evaluate._thresholds = Counted(clock, evaluate._thresholds)
-    run.costs.leaving, run.costs.network = (clock.timed("costs", f) for f in (run.costs.leaving, run.costs.network))
     with (
+        patch.object(run.costs, "leaving", clock.timed("costs", run.costs.leaving)),
+        patch.object(run.costs, "network", clock.timed("costs", run.costs.network)),
         patch.object(Supernet, "slice", clock.timed("building", Supernet.slice)),
         patch.object(oneshot, "reestimate", clock.timed("batch norms", oneshot.reestimate)),
         patch.object(oneshot, "score", clock.timed("inference", oneshot.score)),
@@ -179,24 +179,28 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*", default=list(RECIPES))
     parser.add_argument("--candidates", type=int, help=f"default: {RECIPES}, else 8")
     parser.add_argument("--out", type=Path, default=RESULTS / "candidate_cost.json")
+    parser.add_argument("--note", default="", help="on the machine, such as what else ran there")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
+    torch.set_num_threads(1)  # threads that wait would count as work
     profile = cProfile.Profile() if given.profile else None
     rows = []
     for name in given.recipes:
         count = given.candidates or RECIPES.get(name, 8)
         row = profile.runcall(measured, name, count) if profile else measured(name, count)
         rows.append(row)
-        print(f"{name}: {row['seconds']:.3f} processor seconds a candidate, overhead {row['overhead']:.1%}")
+        print(f"{name}: {row['seconds']:.3f} processor seconds a candidate, overhead {row['overhead']:.1%}", flush=True)
         for part, share in sorted(row["share_by_part"].items(), key=lambda item: -item[1]):
             print(f"  {part:12} {share:6.1%} {1e3 * row['seconds_by_part'][part]:9.2f} ms")
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(40)
         return
+    stored = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
+    rows = [row for row in stored if row["name"] not in given.recipes] + rows
     record = {
         "what": "one-shot evaluations of random candidates, split into parts; shares of processor time",
-        "command": shlex.join(["OMP_NUM_THREADS=1", "python", "benchmarks/candidate_cost.py", *sys.argv[1:]]),
-        "hardware": f"{hardware()}, {torch.get_num_threads()} threads; other programs ran beside",
+        "command": f"python benchmarks/candidate_cost.py {' '.join(row['name'] for row in rows)}",
+        "hardware": f"{hardware()}, one thread{'; ' + given.note if given.note else ''}",
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "mac_rule": "none: no MACs are reported",

@@ -39,7 +39,7 @@ def test_the_searched_kinds_have_every_branch_and_leave_out_what_cannot_pay(made
         found = ablation.branches(kind, made.task)
         assert [len(set(of)) for of in found] == [count] * 4
         within = ablation.BranchSpace(made.base, found)
-        for i, (of, macs) in enumerate(zip(within.choices, within.macs)):
+        for i, macs in enumerate(within.macs):
             behind = cost(made.base).stages[i + 1 :]
             rest = sum(stage.macs for stage in behind) + cost(made.base).exits[-1].branch.macs
             assert max(macs) < rest

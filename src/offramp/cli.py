@@ -103,14 +103,15 @@ def front(folder: Folder, as_json: Json = False) -> None:
         )
         return
     where = f"{stored['evaluator']} on {stored['split']} (n = {stored['n']}), MACs {stored['mac_rule']}"
+    measured = _on_device([t["metrics"] for t in trials], ("mean_energy_mj", "mean_latency_ms", "et_avg"))
     rows = [
         [t["number"], _percent(m["accuracy"]), _mega(m["mean_macs"]), _mega(m["full_macs"]), f"{m['params']:,.0f}",
-         " / ".join(f"{share:.0%}" for share in t["utilisation"])]
+         *(f"{m[name]:.4g}" for name in measured), " / ".join(f"{share:.0%}" for share in t["utilisation"])]
         for t, m in ((t, t["metrics"]) for t in trials)
     ]  # fmt: skip
     _print_table(
         f"{len(trials)} networks; {where}",
-        ["trial", "accuracy", "mean MMACs", "full MMACs", "params", "utilisation"],
+        ["trial", "accuracy", "mean MMACs", "full MMACs", "params", *measured.values(), "utilisation"],
         rows,
     )
 
@@ -299,14 +300,25 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 
 def _print_delivered(folders: list[Path]) -> None:
-    rows = []
-    for folder in folders:
-        m = json.loads((folder / "metrics.json").read_text())
-        shares = " / ".join(f"{share:.0%}" for share in m["utilisation"])
-        rows.append([folder.name, m["kind"], _percent(m["test_accuracy"]), _mega(m["mean_macs"]), shares, m["seed"]])
-    if rows:
-        title = f"test split (n = {m['splits']['test']}), MACs {m['mac_rule']}"
-        _print_table(title, ["network", "kind", "accuracy", "mean MMACs", "utilisation", "seed"], rows)
+    found = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    if not found:
+        return
+    measured = _on_device(found, ("energy_mj", "latency_ms", "et_avg"))
+    rows = [
+        [folder.name, m["kind"], _percent(m["test_accuracy"]), _mega(m["mean_macs"]),
+         *(f"{m[name]:.4g}" for name in measured), " / ".join(f"{share:.0%}" for share in m["utilisation"]), m["seed"]]
+        for folder, m in zip(folders, found)
+    ]  # fmt: skip
+    where = f" on {found[0]['device']}" if measured else ""
+    title = f"test split (n = {found[0]['splits']['test']}), MACs {found[0]['mac_rule']}{where}"
+    columns = ["network", "kind", "accuracy", "mean MMACs", *measured.values(), "utilisation", "seed"]
+    _print_table(title, columns, rows)
+
+
+def _on_device(records: list[dict[str, Any]], names: tuple[str, str, str]) -> dict[str, str]:
+    """Those of energy, latency and their product that every record has, with the heads of their columns."""
+    heads = zip(names, ("mean mJ", "mean ms", "ET_avg, J x cycles"))
+    return {name: head for name, head in heads if records and all(name in record for record in records)}
 
 
 def _shares(text: str | None) -> list[float] | None:

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from typer.testing import CliRunner
 
 from offramp import cost
 from offramp.architecture import Architecture
+from offramp.cli import app
 from offramp.deliver import load
 from offramp.pipeline import Run
 from offramp.policy import ScoreTable
@@ -133,3 +135,15 @@ def test_the_budget_chooses_among_trials_by_energy(finished):
     best = min(within, key=lambda t: (t.metrics["error"], t.metrics["et_avg"], t.metrics["mean_latency_ms"]))
     chosen = best.candidate.architecture
     assert chosen.with_exits(architecture.exits) == architecture
+
+
+def test_the_command_line_shows_what_was_measured_on_the_device(finished, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, ["front", str(finished.folder.root)])
+    assert shown.exit_code == 0
+    assert all(head in shown.output for head in ("mean mJ", "mean ms", "ET_avg"))
+    metrics = json.loads((finished.folder.chosen("frugal") / "metrics.json").read_text())
+    again = CliRunner().invoke(app, ["run", str(finished.folder.recipe), "--out", str(finished.folder.root)])
+    assert again.exit_code == 0, again.output
+    assert "on quad-edge-tpu" in again.output
+    assert f"{metrics['energy_mj']:.4g}" in again.output

@@ -25,6 +25,7 @@ from offramp.architecture import (
     Stage,
 )
 from offramp.cli import app
+from offramp.cost import cost
 from offramp.data import task
 from offramp.export import ModelError, StagedModel, export_tflite
 from offramp.export._tflite import stage_graphs
@@ -289,6 +290,15 @@ def test_what_is_written(trained, folder):
                 assert np.abs(interpreter.get_tensor(tensor["index"]).astype(int)).max() <= 127
                 assert not tensor["quantization_parameters"]["zero_points"].any()
             assert tensor["dtype"] == (np.int32 if name.endswith((".bias", ".shape", ".paddings")) else np.int8)
+
+
+@pytest.mark.parametrize("device", ["ethos-u55-128", "ethos-u55-256", "ethos-u65-256"])
+def test_trained_weights_cost_about_what_random_ones_do(trained, folder, device):
+    files = [(folder / f"stage_{number}.tflite").read_bytes() for number in range(3)]
+    found, drawn = cost(trained.architecture, device, files), cost(trained.architecture, device)
+    assert found != drawn
+    assert found.leaving("latency_ms") == pytest.approx(drawn.leaving("latency_ms"), rel=0.02)
+    assert found.weight_bytes == pytest.approx(drawn.weight_bytes, rel=0.05)
 
 
 def test_gates_are_read(tmp_path):

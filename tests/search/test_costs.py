@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import offramp
-from offramp.cost import cost, describe, map_network
+from offramp.cost import LayerCost, NpuModel, cost, describe, map_network
 from offramp.search import METRICS, analytic_costs
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate, space
@@ -83,6 +83,24 @@ def test_every_metric_of_a_device_is_there_with_one_and_none_without() -> None:
     of_device = {name for name, metric in METRICS.items() if metric.device}
     assert set(QUAD.leaving(SPACE.sample(0))) == {"mean_macs", *of_device}
     assert set(Costs().leaving(SPACE.sample(0))) == {"mean_macs"}
+
+
+class Clockwork(NpuModel):
+    """Takes 2 ms for every stage and 1 for a branch."""
+
+    def stages(self, architecture, files=None):
+        branches = [LayerCost(latency_ms=1.0) if stage.exit else None for stage in architecture.stages]
+        return [(LayerCost(latency_ms=2.0), branch) for branch in branches]
+
+
+def test_an_npu_tells_latencies_and_is_not_asked_for_what_must_be_quick() -> None:
+    costs, architecture = Costs(device="ethos-u55-128"), SPACE.sample(3)
+    assert costs.known(Candidate(architecture)) == analytic_costs(Candidate(architecture))  # needs no compiler
+    costs._model = Clockwork(costs._model.npu)
+    found = costs.leaving(architecture)
+    assert set(found) == {"mean_macs", "mean_latency_ms"}
+    expected = [2.0 * (stage + 1) + number + 1 for number, stage in enumerate(architecture.exits)]
+    assert found["mean_latency_ms"] == pytest.approx(expected)
 
 
 def test_unknown_device() -> None:

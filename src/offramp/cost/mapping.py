@@ -162,7 +162,7 @@ def _mapper(device: str | DeviceModel, cores: int | None) -> Mapper:
     model = find_device(device).model if isinstance(device, str) else device
     if not isinstance(model, DeviceModel):
         raise ValueError(f"device is {device!r}, which describes no hardware to map a network to")
-    return _kept(model, cores or model.hardware.cores)
+    return _kept(model, model.hardware.cores if cores is None else cores)
 
 
 @lru_cache(maxsize=8)

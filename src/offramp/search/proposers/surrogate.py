@@ -200,6 +200,7 @@ class Predictor:
         return found
 
     def __call__(self, genotypes: Sequence[Genotype]) -> tuple[Array, Array]:
+        """See the class."""
         losses, violations = self._predict(genotypes)
         return self._problem.comparable(losses), violations
 
