@@ -8,7 +8,7 @@ from offramp.architecture import Architecture, Branch, Conv, Precision, Separabl
 from offramp.data import task
 from offramp.deliver import keep_exits
 from offramp.nn import Supernet
-from offramp.nn.quantize import RoundedLayer, Rounding, positive, quantize, rounds, skeleton
+from offramp.nn.quantize import QuickConv, QuickRounding, RoundedLayer, Rounding, positive, quantize, rounds, skeleton
 from offramp.policy import Policy
 from offramp.spaces import space
 from offramp.training import TrainSettings, reestimate, score, train
@@ -141,3 +141,52 @@ def test_a_slice_of_a_supernet_takes_any_bits():
         few = quantize(net, some)
         assert few(some.float()).shape == (64, len(architecture.exits), 4)
         assert {m.levels for m in few.modules() if isinstance(m, Rounding)} == {2**count, 256}
+
+
+@pytest.mark.parametrize("count", [8, 4, 2])
+def test_a_kernel_rounds_to_the_same_integers_before_as_after_folding(count):
+    generator = torch.Generator().manual_seed(count)
+    conv = QuickConv(6, 5, 3, 1, padding=1, groups=1)
+    conv.weight = torch.nn.Parameter(torch.randn(5, 6, 3, 3, generator=generator))
+    conv.bias, conv.bits = None, count
+    scale = torch.rand(5, 1, 1, 1, generator=generator) + 0.25
+    unit = torch.eye(6).view(6, 6, 1, 1)  # an image with a 1 in one channel reads that channel's kernel
+    kernels = conv(unit).detach()
+    assert all(len(row.unique()) <= 2**count for row in kernels.transpose(0, 1))
+    with torch.no_grad():
+        conv.weight *= scale
+    torch.testing.assert_close(conv(unit), kernels * scale.view(1, 5, 1, 1))
+
+
+def test_quick_rounding_suits_the_batch_and_passes_gradients():
+    x = torch.linspace(-1, 3, 200)[:, None].requires_grad_()
+    rounded = QuickRounding(4)(x)
+    assert 8 < len(rounded.unique()) <= 16
+    assert 0 in rounded
+    torch.testing.assert_close(QuickRounding(4)(x * 10), rounded * 10)  # no range is kept from batch to batch
+    rounded.sum().backward()
+    inside = (x >= rounded.min()) & (x <= rounded.max())
+    assert torch.equal(x.grad[inside], torch.ones(int(inside.sum())))
+
+
+def test_the_supernet_computes_at_the_bits_of_its_slice_and_learns_in_float():
+    found = space("offramp", (3, 16, 16), 5, **SPACE)
+    supernet, x = Supernet(found, seed=0), images(8, (3, 16, 16))
+    names = set(supernet.state_dict())
+    base = found.largest()
+
+    def reached(logits):
+        supernet.zero_grad()
+        logits.square().sum().backward()
+        return {name for name, p in supernet.named_parameters() if p.grad is not None and p.grad.any()}
+
+    exact, errors = supernet(x, base), []
+    learned = reached(exact)
+    for count in (8, 4, 2):
+        architecture = base.model_copy(update={"precision": bits(count)})
+        logits = supernet(x, architecture)
+        errors.append((logits - exact).detach().square().mean().item())
+        assert reached(logits) == learned
+    assert 0 < errors[0] < errors[1] < errors[2]
+    assert torch.equal(supernet(x, base), exact)
+    assert set(supernet.state_dict()) == names

@@ -1,8 +1,9 @@
 """Networks that compute at few bits: the batch norm folded, weights and activations rounded to integers times a step.
 
 Gradients pass the rounding as if it were not there; the steps are learned (LSQ, arXiv 1902.08153): as parameters, their
-gradients add up over the threads that share a module, where the running ranges of an observer would race.
-`docs/quantization.md` says what is rounded where.
+gradients add up over the threads that share a module, where the running ranges of an observer would race. A slice of a
+supernet has no steps of its own: there they are found anew for every batch. `docs/quantization.md` says what is rounded
+where.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ MOST_BITS = 8
 CALIBRATION_IMAGES = 256
 _SAMPLES = 1 << 15  # of a layer's activations, for the choice of its step
 _SHRINKS = torch.logspace(0, -2, 24, base=5.0).tolist()  # of the range, 1 to 1/25, tried for the least squared error
+_QUICK_SAMPLES, _QUICK_SHRINKS = 1 << 11, _SHRINKS[:12:3]  # for steps found anew in every batch: 1 to 1/4
 _SMALLEST_STEP = 1e-7
 _CHANNEL_STEP = 1e-3  # least step of a channel's weights, relative to the layer's largest: keeps biases within int32
 
@@ -69,9 +71,22 @@ def quantize(net: EarlyExitNet, images: Tensor) -> EarlyExitNet:
     with torch.no_grad():
         _fold(net)
         means = _output_means(net, batch)
-        _install(net)
+        _install(net, quick=False)
         _calibrate(net, batch, means)
     return net
+
+
+def install_quick(net: EarlyExitNet) -> None:
+    """Make `net`, in float and in place, round at the precision of its architecture with steps found in every batch.
+
+    It keeps its batch norms and gets no parameters: what it trains are the weights in float, which a supernet shares
+    among all bit-widths. Per output channel, a kernel rounds to the same integers before as after folding.
+
+    Raises:
+        ValueError: bits that cannot be computed.
+    """
+    if is_quantized(net.architecture.precision):
+        _install(net, quick=True)
 
 
 def skeleton(architecture: Architecture) -> EarlyExitNet:
@@ -84,7 +99,7 @@ def skeleton(architecture: Architecture) -> EarlyExitNet:
     if is_quantized(architecture.precision):
         with torch.no_grad():
             _fold(net)
-            _install(net)
+            _install(net, quick=False)
     return net
 
 
@@ -113,15 +128,23 @@ class Rounding(nn.Module):
 
     def calibrate(self, x: Tensor) -> None:
         """Set step and zero for the least squared error on `x`."""
-        low, high = x.amin().clamp_max(0), x.amax().clamp_min(0)
-        sample = x.flatten()[:: -(-x.numel() // _SAMPLES)]
-        shrinks = torch.tensor(_SHRINKS, device=x.device)[:, None]
-        steps = ((high - low) * shrinks / (self.levels - 1)).clamp_min(_SMALLEST_STEP)
-        zeros = (-low * shrinks / steps).round()
-        rounded = _round(sample, steps, -zeros, self.levels - 1 - zeros, 1.0)
-        best = (rounded - sample).square().sum(1).argmin()
-        self.step.copy_(steps[best, 0])
-        self.zero.copy_(zeros[best, 0])
+        step, zero = _range(x, self.levels, _SHRINKS, _SAMPLES)
+        self.step.copy_(step)
+        self.zero.copy_(zero)
+
+
+class QuickRounding(nn.Module):
+    """As `Rounding`, with the step and zero that suit the batch."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.levels = 2**bits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape, the first dimension the batch."""
+        with torch.no_grad():
+            step, zero = _range(x, self.levels, _QUICK_SHRINKS, _QUICK_SAMPLES)
+        return _round(x, step, -zero, self.levels - 1 - zero)
 
 
 class RoundedLayer:
@@ -136,12 +159,6 @@ class RoundedLayer:
     weight_step: nn.Parameter
     bits: int
     sources: tuple[Rounding, ...]  # that of the input, or none; a tuple, so that torch does not take it for a submodule
-
-    def adopt(self, layer: nn.Conv2d | nn.Linear, bits: int, source: Rounding | None) -> None:
-        """Take over the weights of `layer`, whose input `source` rounds."""
-        self.weight, self.bias = layer.weight, layer.bias
-        self.weight_step = nn.Parameter(layer.weight.new_ones(len(layer.weight)))
-        self.bits, self.sources = bits, () if source is None else (source,)
 
     def rounded(self) -> tuple[Tensor, Tensor | None]:
         """Weights and bias as they are used."""
@@ -158,15 +175,7 @@ class RoundedLayer:
 
     def calibrate(self) -> None:
         """Set each channel's step for the least squared error of its weights."""
-        rows, half = self.weight.flatten(1), 2 ** (self.bits - 1)
-        widest = rows.abs().amax(1, keepdim=True) / (half - 1)
-        widest = widest.clamp_min(max(_SMALLEST_STEP, _CHANNEL_STEP * float(widest.max())))
-        least = torch.full_like(widest, torch.inf)
-        for shrink in _SHRINKS:
-            error = (_round(rows, widest * shrink, -half, half - 1, 1.0) - rows).square().sum(1, keepdim=True)
-            better = (error < least)[:, 0]
-            self.weight_step[better] = (widest * shrink)[better, 0]
-            least = least.minimum(error)
+        self.weight_step.copy_(_channel_steps(self.weight, self.bits, _SHRINKS))
 
 
 class RoundedConv(RoundedLayer, _Conv2d):
@@ -185,12 +194,61 @@ class RoundedLinear(RoundedLayer, _Linear):
         return F.linear(x, *self.rounded())
 
 
+class QuickConv(_Conv2d):
+    """A convolution whose weights are rounded with the steps that suit them now."""
+
+    bits: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        return self._conv_forward(x, _quick(self.weight, self.bits), self.bias)
+
+
+class QuickLinear(_Linear):
+    """A linear layer whose weights are rounded with the steps that suit them now."""
+
+    bits: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F) -> (B, F')."""
+        return F.linear(x, _quick(self.weight, self.bits), self.bias)
+
+
+def _quick(weight: Tensor, bits: int) -> Tensor:
+    with torch.no_grad():
+        step = _channel_steps(weight, bits, _QUICK_SHRINKS)
+    half = 2 ** (bits - 1)
+    return _round(weight, step.view([-1] + [1] * (weight.ndim - 1)), -half, half - 1)
+
+
+def _range(x: Tensor, levels: int, shrinks: Sequence[float], samples: int) -> tuple[Tensor, Tensor]:
+    """Step and zero of least squared error on `x`, by some of its values: (), ()."""
+    low, high = x.amin().clamp_max(0), x.amax().clamp_min(0)
+    sample = x.flatten()[:: -(-x.numel() // samples)]
+    tried = torch.tensor(shrinks, device=x.device)[:, None]
+    steps = ((high - low) * tried / (levels - 1)).clamp_min(_SMALLEST_STEP)
+    zeros = (-low * tried / steps).round()
+    best = (_round(sample, steps, -zeros, levels - 1 - zeros) - sample).square().sum(1).argmin()
+    return steps[best, 0], zeros[best, 0]
+
+
+def _channel_steps(weight: Tensor, bits: int, shrinks: Sequence[float]) -> Tensor:
+    """Each output channel's step of least squared error: (C, ...) -> (C,)."""
+    rows, half = weight.flatten(1), 2 ** (bits - 1)
+    widest = rows.abs().amax(1, keepdim=True) / (half - 1)
+    widest = widest.clamp_min(_CHANNEL_STEP * widest.max()).clamp_min(_SMALLEST_STEP)
+    tried = [widest * shrink for shrink in shrinks]
+    errors = [(_round(rows, step, -half, half - 1) - rows).square().sum(1, keepdim=True) for step in tried]
+    return torch.cat(tried, 1).gather(1, torch.cat(errors, 1).argmin(1, keepdim=True))[:, 0]
+
+
 def positive(step: Tensor) -> Tensor:
     """A learned step as it is used."""
     return step.abs().clamp_min(_SMALLEST_STEP)
 
 
-def _round(x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float) -> Tensor:
+def _round(x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float = 1.0) -> Tensor:
+    """`factor` scales the gradient of `step`."""
     return _Round.apply(x, step, low, high, factor)
 
 
@@ -204,11 +262,13 @@ class _Round(torch.autograd.Function):
         return (x / step).round_().clamp_(low, high).mul_(step)  # type: ignore[arg-type]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         x, step = ctx.saved_tensors
         low, high = ctx.limits
         exact = x / step
         inside = (exact >= low) & (exact <= high)
+        if not ctx.needs_input_grad[1]:
+            return gradient * inside, None, None, None, None
         error = exact.round().clamp_(low, high).sub_(exact * inside)
         # Scaled so that a step moves about as fast, relative to its size, as the weights do.
         of_step = (gradient * error).sum_to_size(step.shape) * ctx.factor
@@ -216,8 +276,11 @@ class _Round(torch.autograd.Function):
 
 
 class _Bits(NamedTuple):
+    """Of a part of the network; `quick`: with steps found in every batch."""
+
     weights: int
     activations: int
+    quick: bool
 
 
 def _fold(net: EarlyExitNet) -> None:
@@ -235,18 +298,18 @@ def _fold(net: EarlyExitNet) -> None:
         unit.norm = None
 
 
-def _install(net: EarlyExitNet) -> None:
+def _install(net: EarlyExitNet, quick: bool) -> None:
     """Replace layers by rounding ones, and identities by roundings; steps are unset."""
     precision = net.architecture.precision
-    backbone = _Bits(precision.backbone_weights, precision.backbone_activations)
-    branch = _Bits(precision.branch_weights, precision.branch_activations)
-    for bits in (*backbone, *branch):
+    backbone = _Bits(precision.backbone_weights, precision.backbone_activations, quick)
+    branch = _Bits(precision.branch_weights, precision.branch_activations, quick)
+    for bits in (*backbone[:2], *branch[:2]):
         if bits != FLOAT and bits > MOST_BITS:
             raise ValueError(f"precision has {bits} bits; networks can be computed at 2 to {MOST_BITS}, and at {FLOAT}")
-    source: Rounding | None = None
+    source: nn.Module | None = None
     if backbone.activations != FLOAT:
         # Images have 8 bits; fewer would blur them before the first layer, which costs next to nothing.
-        net.entry = source = Rounding(MOST_BITS)
+        net.entry, source = _rounding(backbone._replace(activations=MOST_BITS))
     for stage in net.ordered:
         source = _blocks(stage.blocks, backbone, source)
         if stage.exit is not None:
@@ -254,9 +317,9 @@ def _install(net: EarlyExitNet) -> None:
     net.to(net.mean.device)
 
 
-def _head(head: Head, bits: _Bits, source: Rounding | None, entry: bool) -> None:
+def _head(head: Head, bits: _Bits, source: nn.Module | None, entry: bool) -> None:
     if entry:
-        head.entry = source = Rounding(bits.activations)
+        head.entry, source = _rounding(bits)
     source = _blocks(head.blocks, bits, source)
     if head.pool == "avg":
         head.pooled, source = _rounding(bits)
@@ -267,7 +330,7 @@ def _head(head: Head, bits: _Bits, source: Rounding | None, entry: bool) -> None
     head.classifier = _linear(head.classifier, bits, source)
 
 
-def _blocks(blocks: nn.ModuleList, bits: _Bits, source: Rounding | None) -> Rounding | None:
+def _blocks(blocks: nn.ModuleList, bits: _Bits, source: nn.Module | None) -> nn.Module | None:
     """Install in `blocks`, whose input `source` rounds; gives what rounds their output."""
     for i, block in enumerate(blocks):
         if isinstance(block, BottleneckBlock):
@@ -287,7 +350,7 @@ def _blocks(blocks: nn.ModuleList, bits: _Bits, source: Rounding | None) -> Roun
     return source
 
 
-def _bottleneck(block: BottleneckBlock, bits: _Bits, source: Rounding | None) -> Rounding | None:
+def _bottleneck(block: BottleneckBlock, bits: _Bits, source: nn.Module | None) -> nn.Module | None:
     if block.expand is not None:
         source = _unit(block.expand, bits, source)
     source = _unit(block.depthwise, bits, source)
@@ -301,36 +364,45 @@ def _bottleneck(block: BottleneckBlock, bits: _Bits, source: Rounding | None) ->
     return source
 
 
-def _unit(unit: nn.Module, bits: _Bits, source: Rounding | None) -> Rounding | None:
+def _unit(unit: nn.Module, bits: _Bits, source: nn.Module | None) -> nn.Module | None:
     assert isinstance(unit, Unit)
     if bits.weights != FLOAT:
-        conv = unit.conv
-        unit.conv = RoundedConv(
+        conv, kind = unit.conv, QuickConv if bits.quick else RoundedConv
+        unit.conv = kind(
             conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0],
             padding=conv.padding[0], groups=conv.groups, device="meta",
         )  # fmt: skip
-        unit.conv.adopt(conv, bits.weights, source)
+        _take_over(unit.conv, conv, bits, source)
     unit.act, source = _after(unit.act, bits)
     return source
 
 
-def _linear(linear: nn.Linear, bits: _Bits, source: Rounding | None) -> nn.Linear:
+def _linear(linear: nn.Linear, bits: _Bits, source: nn.Module | None) -> nn.Linear:
     if bits.weights == FLOAT:
         return linear
-    rounded = RoundedLinear(linear.in_features, linear.out_features, device="meta")
-    rounded.adopt(linear, bits.weights, source)
+    kind = QuickLinear if bits.quick else RoundedLinear
+    rounded = kind(linear.in_features, linear.out_features, device="meta")
+    _take_over(rounded, linear, bits, source)
     return rounded
 
 
-def _rounding(bits: _Bits) -> tuple[nn.Module, Rounding | None]:
+def _take_over(rounded: Any, layer: nn.Conv2d | nn.Linear, bits: _Bits, source: nn.Module | None) -> None:
+    """Give `rounded` the weights of `layer`, whose input `source` rounds."""
+    rounded.weight, rounded.bias, rounded.bits = layer.weight, layer.bias, bits.weights
+    if isinstance(rounded, RoundedLayer):
+        rounded.weight_step = nn.Parameter(layer.weight.new_ones(len(layer.weight)))
+        rounded.sources = (source,) if isinstance(source, Rounding) else ()
+
+
+def _rounding(bits: _Bits) -> tuple[nn.Module, nn.Module | None]:
     """What stands for an identity, and the same where it rounds."""
     if bits.activations == FLOAT:
         return nn.Identity(), None
-    rounding = Rounding(bits.activations)
+    rounding = (QuickRounding if bits.quick else Rounding)(bits.activations)
     return rounding, rounding
 
 
-def _after(act: nn.Module | None, bits: _Bits) -> tuple[nn.Module | None, Rounding | None]:
+def _after(act: nn.Module | None, bits: _Bits) -> tuple[nn.Module | None, nn.Module | None]:
     """The activation followed by the rounding of what it gives."""
     rounding = _rounding(bits)[1]
     if rounding is None:

@@ -15,6 +15,7 @@ from offramp.architecture import Activate, Architecture, Branch, Pool, Resize
 from offramp.layers import layers
 from offramp.nn.blocks import batch_norms, init_weights
 from offramp.nn.network import EarlyExitNet
+from offramp.nn.quantize import install_quick
 from offramp.spaces import SearchSpace
 
 _EXIT = re.compile(r"stages\.(\d+)\.exit\.(?:blocks\.(\d+)|hidden\.(\d+)|classifier)\.")
@@ -53,7 +54,7 @@ class Supernet(nn.Module):
 
     def forward(self, images: Tensor, architecture: Architecture, *variants: Architecture) -> Tensor:
         """Logits of the slice `architecture`, batch norm by the batch's statistics: (B, C, H, W) -> (B, E, K), or
-        (B, E, K + 1) with gates.
+        (B, E, K + 1) with gates. At few bits weights and activations are rounded, with steps that suit the batch.
 
         `variants` have the same backbone and exits but other branches (all with gates, or all without); theirs follow,
         (B, E * (1 + variants), K), at the cost of the branches alone.
@@ -123,6 +124,7 @@ class Supernet(nn.Module):
     def _template(self, architecture: Architecture) -> tuple[EarlyExitNet, list]:
         with torch.device("meta"):
             net = EarlyExitNet(architecture)
+            install_quick(net)
         for norm in batch_norms(net):
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         sources = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from offramp.architecture import Precision
 from offramp.nn import Supernet
 from offramp.nn.ofa import load_ofa
 from offramp.progress import Silent, Tracker
@@ -31,8 +32,9 @@ def train_supernet(
 
     Per step (Yu & Huang 2019): the largest network learns from the labels, its earlier exits also from its last; the
     smallest and `settings.randoms` random ones learn from the labels and from the largest network's last exit. In the
-    first `settings.largest_epochs` epochs there is the largest network only (Cai et al. 2020): it costs a fraction of a
-    full step, and what it learns is what the others share. Gates learn beside by `confidence_loss`.
+    first `settings.largest_epochs` epochs there is the largest network only, in float (Cai et al. 2020): it costs a
+    fraction of a full step, and what it learns is what the others share. Then every network computes at its own bits.
+    Gates learn beside by `confidence_loss`.
 
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
@@ -50,7 +52,7 @@ def train_supernet(
     def loss_of(epoch: int, step: int) -> Loss:
         networks = space.sandwich(np.random.default_rng((seed, step)), settings.randoms, settings.variants)
         if epoch < settings.largest_epochs:
-            networks = networks[:1]
+            networks = [tuple(network.model_copy(update={"precision": Precision()}) for network in networks[0])]
         exits, gated = len(networks[0][0].exits), [gated_exits(*network) for network in networks]
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:

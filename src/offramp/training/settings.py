@@ -44,7 +44,7 @@ class SupernetSettings(DistilSettings):
 
     epochs: PositiveInt = 20
     largest_epochs: NonNegativeInt = _optional(
-        0, description="how many of the epochs, at the start, train the largest network alone (progressive shrinking)"
+        0, description="how many of the epochs, at the start, train the largest network alone, in float"
     )
     init: str | None = _optional(
         None,
