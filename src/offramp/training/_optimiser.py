@@ -55,7 +55,9 @@ class KernelMuon(torch.optim.Muon):
     def __init__(self, kernels: Sequence[Tensor], lr: float, weight_decay: float) -> None:
         self.kernels = list(kernels)
         # The matrices share the kernels' memory, so that a step moves both.
-        super().__init__([nn.Parameter(_matrix(kernel.detach())) for kernel in kernels], lr, weight_decay)
+        super().__init__(
+            [nn.Parameter(_matrix(kernel.detach())) for kernel in kernels], lr=lr, weight_decay=weight_decay
+        )
 
     def step(self, closure: Any = None) -> Any:
         """One step along the kernels' gradients; a kernel without one stays."""
