@@ -180,6 +180,8 @@ def main() -> None:
     parser.add_argument("--shares", type=Path, help="JSON: shares measured for each of the six networks")
     options = parser.parse_args()
     measured = json.loads(options.shares.read_text()) if options.shares else {}
+    if unknown := measured.keys() - {name_of(published.exits) for published in SIX}:
+        parser.error(f"{options.shares} names {sorted(unknown)}; a network is named as {name_of(SIX[0].exits)!r} is")
     rows = [row for setting in SETTINGS for row in measure(*setting, measured)]
     show(rows)
     command = "python benchmarks/zniber_networks.py" + (f" --shares {options.shares}" if options.shares else "")

@@ -121,7 +121,9 @@ def cost(
     architecture: Annotated[Path, typer.Argument(help="An architecture.json.", exists=True, dir_okay=False)],
     device: Annotated[str, typer.Option(help="A name that `offramp devices` lists, or a .toml file.")] = "analytic",
     map: Annotated[str | None, typer.Option(help="Map to the device's cores; branches `wait` or `speculate`.")] = None,
-    objective: Annotated[str, typer.Option(help="With --map, what is least: energy, latency or et.")] = "et",
+    objective: Annotated[
+        str | None, typer.Option(help="With --map, what is least: energy, latency or et (default).")
+    ] = None,
     shares: Annotated[str | None, typer.Option(help="With --map: leaving at each exit, such as 0.6,0.4.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -131,8 +133,11 @@ def cost(
     from offramp.cost import cost as cost_of
 
     if map is not None:
-        _print_mapping(Architecture.load(architecture), device, map, objective, _shares(shares), as_json)
+        _print_mapping(Architecture.load(architecture), device, map, objective or "et", _shares(shares), as_json)
         return
+    for option, value in (("--objective", objective), ("--shares", shares)):
+        if value is not None:
+            raise ValueError(f"{option} is {value!r}, but there is no --map; give --map wait or --map speculate")
     found = cost_of(Architecture.load(architecture), device)
     if as_json:
         leaving = {rule: found.leaving("macs", rule) for rule in MAC_RULES}
@@ -161,7 +166,7 @@ def export(
     from offramp.pipeline import Run
 
     net, policy = load(folder)
-    task = Run.stored(folder.parents[1]).task
+    task = Run.stored(folder.resolve().parents[1]).task
     made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)
     if device is not None:
         files = [(tflite / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
@@ -186,7 +191,7 @@ def evaluate(
     net, policy = load(folder)
     metrics = json.loads((folder / "metrics.json").read_text())
     if data in metrics["splits"]:
-        split = Run.stored(folder.parents[1]).task.splits[data]
+        split = Run.stored(folder.resolve().parents[1]).task.splits[data]
     elif Path(data).exists():
         split = read_split(Path(data), metrics["classes"], net.architecture.input)
     else:

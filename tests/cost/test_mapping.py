@@ -382,6 +382,19 @@ def test_links_by_hand():
     assert everywhere == (bits / 32, pytest.approx(bits * (read + 3 * 3.2 / 32 + 3 * write)))
 
 
+def test_what_changes_no_place_stays_where_it_is():
+    """18 rows in four parts are 5, 5, 5 and 3: an addition runs there; pooled to 9, they are brought together."""
+    mapper, shape = Mapper(random_model(0)), Shape(32, 18, 18)
+    rows = mapper.links.place(ROWS)
+    add, act = Layer("blocks.0.add", "add", shape, shape), Layer("act", "act", shape, shape, act="relu")
+    for choice in (mapper._vector(add, rows, (shape, rows)), *mapper.choices(act, rows)):
+        assert (choice.at, choice.out) == (rows, rows)
+    plain = mapper.model.estimate(add)
+    assert mapper._vector(add, rows, (shape, rows))[2:4] == (plain.cycles, plain.energy_pj)
+    (pooled,) = mapper.choices(Layer("pool", "pool", shape, Shape(32, 9, 9), 2, 2, pool="max"), rows)
+    assert (pooled.at, pooled.out) == (rows, mapper.home)
+
+
 def test_the_parts_of_a_layer_take_turns_at_the_dram():
     """By channels each part loads its own weights; by rows they are loaded once for all."""
     mapper = Mapper(device("quad-edge-tpu").model)
@@ -401,6 +414,19 @@ def test_what_is_shipped_has_all_parts(name, options):
         assert map_network(space(name, **options).sample(seed), model).energy_mj[-1] > 0
 
 
+@pytest.mark.parametrize("bits", [64, 16])
+def test_pooling_from_off_chip_keeps_the_dram_busy(bits):
+    """4 MiB do not fit on chip; nothing hides their way, which a narrower link makes longer."""
+    mesh = QUAD.mesh.model_copy(update={"offchip_bits": bits})
+    mapper = Mapper(DeviceModel(QUAD.model_copy(update={"mesh": mesh}), Table(QUAD, {})))
+    pool = Layer("pool", "pool", Shape(64, 256, 256), Shape(64, 128, 128), 2, 2, pool="max", act_bits=8)
+    (choice,) = mapper.choices(pool, mapper.home)
+    loads = pool.shape_in.elements * 8 / bits
+    assert choice.dram == loads
+    assert choice.cycles == loads + pool.shape_in.elements * 8 / 512
+    assert mapper.aside([pool], mapper.home).dram == loads
+
+
 def test_the_command_line_shows_the_mapping(tmp_path):
     architecture, path = zniber(3), tmp_path / "a.json"
     path.write_text(architecture.to_json())
@@ -416,6 +442,9 @@ def test_the_command_line_shows_the_mapping(tmp_path):
     table = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
     for expected in ("static: backbone", f"{mapping.et(shares):.2f}", f"{mapping.latency_ms[0]:.4f}", "0 1 3 2"):
         assert expected in table
+    for option, text in [("--shares", "0.5,0.5"), ("--objective", "energy")]:
+        with pytest.raises(ValueError, match=f"{option} is '{text}', but there is no --map"):
+            CliRunner().invoke(app, ["cost", str(path), option, text], catch_exceptions=False)
 
 
 def test_errors_name_what_is_wrong():
@@ -426,6 +455,8 @@ def test_errors_name_what_is_wrong():
         map_network(architecture, objective="edp")
     with pytest.raises(ValueError, match=r"shares is \[0.5\]"):
         map_network(architecture, shares=[0.5])
+    with pytest.raises(ValueError, match=r"shares is \[nan, "):
+        map_network(architecture, objective="energy", shares=[float("nan"), *[0.0] * (len(architecture.exits) - 1)])
     with pytest.raises(ValueError, match="needs a free core; edge-tpu is used with 1"):
         map_network(architecture, "edge-tpu", "speculate")
     for cores in (0, 5):

@@ -93,6 +93,7 @@ def test_bits_by_hand():
     entry = Entry(50, 100, 130, 64.0, (80, 10, 10), (8, 0, 8), (8, 8, 8), (80, 0, 0))
     found = entry.at(4, 8)  # 70 cycles of traffic were hidden; 60 remain, and hide wholly
     assert (found.cycles, found.compute_pj, found.register_pj, found.sram_pj, found.dram_pj) == (100, 32, 12, 20, 40)
+    assert (found.dram_cycles, entry.at(16, 8).dram_cycles) == (60, 180)
     assert entry.at(16, 8).cycles == 100 + (160 + 20 - 70)
     assert entry.at(4, 8, "fixed").compute_pj == 64
     assert (found.utilisation, entry.at(8, 8).cycles) == (0.5, 130)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from offramp import cost as cost_of
 from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Dense, Pool, Precision, Resize, Stage
 from offramp.cli import app
-from offramp.cost import DeviceError, device
+from offramp.cost import DeviceError, Npu, device
 from offramp.cost.vela import _drawn
 from offramp.spaces import space
 
@@ -123,8 +123,13 @@ def test_what_cannot_be_computed_is_told(architecture):
     strided = Stage(blocks=(Bottleneck(out=8, hidden=8, kernel=5, stride=4),), exit=Branch())
     with pytest.raises(ValueError, match=r"stage 0: ethos-u55-128 cannot compute backbone\.blocks\.0\.depthwise"):
         cost_of(architecture.model_copy(update={"stages": (strided,)}), "ethos-u55-128")
+    strided = Stage(blocks=(Conv(out=8, stride=4),), exit=Branch())
+    with pytest.raises(ValueError, match=r"stage 0: Vela cannot compile it for ethos-u55-128: .*Conv2D"):
+        cost_of(architecture.model_copy(update={"stages": (strided,)}), "ethos-u55-128")
     with pytest.raises(ValueError, match=r"stage 1 is no \.tflite file"):
         cost_of(architecture, "ethos-u55-128", [_drawn(architecture)[0], b"something", b"else"])
+    with pytest.raises(ValueError, match="files has 1 entries; the network has 3 stages"):
+        cost_of(architecture, "ethos-u55-128", _drawn(architecture)[:1])
     with pytest.raises(ValueError, match="device is 'analytic', no NPU"):
         cost_of(architecture, files=[])
 
@@ -151,12 +156,21 @@ def test_a_file_of_one_s_own(architecture, tmp_path):
     path.write_text(path.read_text().replace("Ethos_U55_Deep_Embedded", "Nothing"))
     with pytest.raises(ValueError, match=r"device mine: .*Nothing"):
         cost_of(architecture, str(path))
+    path.write_text(path.read_text() + 'config = "none.ini"\n')
+    with pytest.raises(ValueError, match=r"device mine: config is .*none\.ini, which is no file"):
+        cost_of(architecture, str(path))
+    path.write_text(path.read_text().replace("ethos-u55-32", "ethos-u55-999"))
+    with pytest.raises(ValueError, match=r"device mine: accelerator is 'ethos-u55-999'; Vela knows .*ethos-u55-32"):
+        cost_of(architecture, str(path))
     path.write_text('name = "mine"\naccelerator = "ethos-u99"\ncolour = 3\n')
     with pytest.raises(DeviceError, match=r"mine\.toml") as caught:
         device(str(path))
     problems = "\n".join(caught.value.problems)
     for part in ("about: is missing", "accelerator: is 'ethos-u99'", "colour: is not known here", "system: is missing"):
         assert part in problems
+    path.write_text("name =")
+    with pytest.raises(DeviceError, match=r"mine\.toml"):
+        Npu.load(path)
 
 
 def test_the_command_line_shows_latency_without_energy(architecture, tmp_path):

@@ -348,11 +348,16 @@ def test_a_folder_without_stages_and_an_image_that_does_not_fit(tmp_path, folder
     model = StagedModel(folder)
     with pytest.raises(ModelError, match=r"image is float32 .*uint8 \(1, 8, 8\) is needed"):
         model.run(np.zeros((1, 8, 8), np.float32))
-    with pytest.raises(ModelError, match="2 are needed"):
-        model.run(np.zeros((1, 8, 8), np.uint8), (0.5,))
+    for thresholds in [(0.5,), (0.5, np.nan)]:
+        with pytest.raises(ModelError, match=r"thresholds is \(0\.5,.* 2 numbers are needed"):
+            model.run(np.zeros((1, 8, 8), np.uint8), thresholds)
+    for text in ("{", "[]", '{"input": [1, 8, 8]}'):
+        (tmp_path / "stages.json").write_text(text)
+        with pytest.raises(ModelError, match=r"stages\.json: lacks or garbles"):
+            StagedModel(tmp_path)
 
 
-def test_the_command_line_writes_a_delivered_network(trained, tmp_path):
+def test_the_command_line_writes_a_delivered_network(trained, tmp_path, monkeypatch):
     chosen = tmp_path / "run" / "chosen" / "best"
     chosen.mkdir(parents=True)
     (tmp_path / "run" / "recipe.toml").write_text('[data]\nname = "digits"\n[policy]\naccuracy = 0.9\n')
@@ -366,3 +371,6 @@ def test_the_command_line_writes_a_delivered_network(trained, tmp_path):
     assert "stages.json" in done.output
     assert "device: ethos-u55-128" in done.output
     assert StagedModel(tmp_path / "out").policy.thresholds == (0.9, 0.9)
+    monkeypatch.chdir(chosen.parent)
+    CliRunner().invoke(app, ["export", "best", "--tflite", str(tmp_path / "again")], catch_exceptions=False)
+    assert (tmp_path / "again" / "stages.json").read_bytes() == (tmp_path / "out" / "stages.json").read_bytes()

@@ -179,7 +179,7 @@ class Mapper:
         entry = self.model.table.entry(Geometry.of(cut), placement)
         assert entry is not None
         times = split.ways if split.by == "channels" else 1
-        busy = entry.dram_busy(layer.weight_bits, layer.act_bits) * times * self._slower
+        busy = estimate.dram_cycles * times * self._slower
         on_chip = split.ways * (estimate.energy_pj - estimate.dram_pj)
         return entry.cycles_when(busy), on_chip + times * estimate.dram_pj * self._dearer, busy
 
@@ -187,7 +187,8 @@ class Mapper:
         """An operation of the vector units, which work where the map lies; `other`: a second operand to bring there."""
         estimate = self.model.estimate(layer)
         pj = estimate.energy_pj + estimate.dram_pj * (self._dearer - 1)
-        cycles, out = estimate.cycles, have
+        busy, out = estimate.dram_cycles * self._slower, have
+        cycles = estimate.cycles - estimate.dram_cycles + busy
         if other is not None:
             shape, place = other
             whole = layer.op == "scale" and have.by == "rows"  # every part needs every channel's factor
@@ -198,13 +199,14 @@ class Mapper:
             )
             cycles, pj = cycles + moved.cycles, pj + moved.pj
         ways = len(have.cores)
-        if have.by == "rows" and ways > 1 and (layer.shape_out.height % ways or layer.op == "resize"):
+        mixed = layer.op == "resize" or (layer.op == "pool" and layer.shape_out.height % ways)
+        if have.by == "rows" and ways > 1 and mixed:
             # Each core's share of the result is brought together on the first.
             out = Place(have.cores[:1])
             joined = layer.shape_out._replace(height=max(ways, layer.shape_out.height))
             moved = self.links.bring(joined, layer.act_bits, have, out)
             cycles, pj = cycles + moved.cycles, pj + moved.pj
-        return Choice(have, out, cycles, pj, 0.0)
+        return Choice(have, out, cycles, pj, busy)
 
     def aside(self, layers: Sequence[Layer], have: Place) -> Aside:
         """A branch beside the next stage: convolutions and linear layers whole on the spare core."""

@@ -127,7 +127,8 @@ def map_network(
             raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
     count = len(architecture.exits)
     shares = [1 / count] * count if shares is None else list(shares)
-    if len(shares) != count or min(shares) < 0 or abs(sum(shares) - 1) > 1e-3:
+    # Asked this way round, so that NaN is refused too.
+    if not (len(shares) == count and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-3):
         raise ValueError(f"shares is {shares}; the network has {count} exits, whose shares add up to 1")
     mapper = _mapper(device, cores)
     if mode == "speculate" and mapper.cores == 1:

@@ -44,9 +44,10 @@ class Npu(BaseModel):
             OSError: the file cannot be read.
             DeviceError: with every mistake in it.
         """
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
         try:
-            found = cls.model_validate(raw)
+            found = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except tomllib.TOMLDecodeError as error:
+            raise DeviceError(str(path), [str(error)]) from None
         except ValidationError as error:
             raise DeviceError(str(path), problems_of(error)) from None
         return found if found.config is None else found.model_copy(update={"config": path.parent / found.config})

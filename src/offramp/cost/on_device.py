@@ -110,4 +110,5 @@ def _on(unit: Vector, ops: int, read: int, written: int, bits: int, off_chip: tu
     reads, writes = read * bits / unit.bits_per_cycle, written * bits / unit.bits_per_cycle
     cycles = max(ops / unit.lanes, reads, writes) + off_chip[1]
     energy = ops * unit.op_pj * bits / REFERENCE_BITS
-    return Estimate(cycles, 0.0, 0.0, reads * unit.read_pj + writes * unit.write_pj, off_chip[0], energy, 0.0)
+    sram = reads * unit.read_pj + writes * unit.write_pj
+    return Estimate(cycles, 0.0, 0.0, sram, off_chip[0], energy, 0.0, off_chip[1])

@@ -43,7 +43,7 @@ def splits(layer: Layer, hardware: Hardware, cores: int | None = None) -> list[S
         if (layer.groups == 1 or depthwise) and layer.shape_out.channels >= wide * ways:
             found.append(Split(ways, "channels"))
         high = prod(loops.get("OY", 1) for loops in unrolling.values())
-        if layer.shape_out.height >= max(high, 1) * ways and layer.op == "conv":
+        if layer.shape_out.height >= high * ways and layer.op == "conv":
             found.append(Split(ways, "rows"))
     return found
 

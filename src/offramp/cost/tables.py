@@ -90,7 +90,10 @@ class Geometry(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Cost of a layer on one core. Energies in pJ; `utilisation`: share of the array's multipliers that worked."""
+    """Cost of a layer on one core. Energies in pJ; `utilisation`: share of the array's multipliers that worked.
+
+    `dram_cycles`: how long the memory off chip is busy, hidden behind the array or not.
+    """
 
     cycles: float
     compute_pj: float
@@ -99,6 +102,7 @@ class Estimate(NamedTuple):
     dram_pj: float
     vector_pj: float
     utilisation: float
+    dram_cycles: float
 
     @property
     def energy_pj(self) -> float:
@@ -132,7 +136,8 @@ class Entry(NamedTuple):
         """
         w, a = weight_bits / REFERENCE_BITS, act_bits / REFERENCE_BITS
         scale = (w, a, a)
-        cycles = self.cycles_when(self.dram_busy(weight_bits, act_bits))
+        busy = sum(x * s for x, s in zip(self.dram_cycles, scale))
+        cycles = self.cycles_when(busy)
         return Estimate(
             cycles,
             self.mac_pj * (w * a if mac_energy == "product" else 1.0),
@@ -141,12 +146,8 @@ class Entry(NamedTuple):
             sum(x * s for x, s in zip(self.dram_pj, scale)),
             0.0,
             self.ideal_cycles / cycles,
+            busy,
         )
-
-    def dram_busy(self, weight_bits: int, act_bits: int) -> float:
-        """Cycles of traffic off chip at other bits."""
-        w, a = weight_bits / REFERENCE_BITS, act_bits / REFERENCE_BITS
-        return sum(x * s for x, s in zip(self.dram_cycles, (w, a, a)))
 
     def cycles_when(self, dram_busy: float) -> float:
         """Cycles in all where the memory off chip is busy for `dram_busy`, of which as many are hidden as at 8 bits."""

@@ -58,12 +58,15 @@ class NpuModel:
                 same ones every time. Cycles depend on how well weights can be compressed.
 
         Raises:
-            ValueError: bits other than 8, a layer that TFLite has no operator for, or one that the NPU cannot compute.
+            ValueError: bits other than 8, a layer that TFLite has no operator for, or one that the NPU cannot compute;
+                not one file for each stage.
             RuntimeError: Vela is not installed, or in another version.
         """
         files = _drawn(architecture) if files is None else files
+        if len(files) != len(architecture.stages):
+            raise ValueError(f"files has {len(files)} entries; the network has {len(architecture.stages)} stages")
         found = []
-        for number, (described, file) in enumerate(zip(layers(architecture), files, strict=True)):
+        for number, (described, file) in enumerate(zip(layers(architecture), files)):
             compiled = self.compile(file, f"stage {number}")
             backbone = sum(map(analytic, described.backbone), LayerCost())
             branch = sum(map(analytic, described.branch), LayerCost())
@@ -86,8 +89,9 @@ class NpuModel:
         """Cycles and memory of the network in a .tflite file, run once.
 
         Raises:
-            ValueError: this is no .tflite file, or an operator would be left to the CPU.
-            RuntimeError: Vela is not installed, in another version, or refuses the file.
+            ValueError: this is no .tflite file, Vela refuses it, or an operator would be left to the CPU. A file that
+                is cut short or damaged inside ends this process: Vela does not check it.
+            RuntimeError: Vela is not installed, or in another version.
         """
         if file[4:8] != _MAGIC:
             raise ValueError(f"{name} is no .tflite file")
@@ -95,7 +99,10 @@ class NpuModel:
         from ethosu import regor
 
         family = "".join(part.capitalize() for part in self.npu.accelerator.split("-")[:-1])
-        made = regor.compile(family, file, "TFLITE", system, options=options, verbose=False)
+        try:
+            made = regor.compile(family, file, "TFLITE", system, options=options, verbose=False)
+        except RuntimeError as error:
+            raise ValueError(f"{name}: Vela cannot compile it for {self.npu.name}: {error}") from error
         table = made.opt_database.tables["perf"]
         column = {title: i for i, title in enumerate(table.header)}
         rows = [[row[column[title]] for title in ("operator", "name", "op_cycles")] for row in table.data]
@@ -115,13 +122,19 @@ class NpuModel:
     def _features(self) -> Any:
         """Vela's own reading of its configuration."""
         _installed()
-        from ethosu.vela.architecture_features import CONFIG_FILES_PATH, ArchitectureFeatures
+        from ethosu.vela.architecture_features import CONFIG_FILES_PATH, Accelerator, ArchitectureFeatures
         from ethosu.vela.errors import VelaError
 
+        # Vela fails at an accelerator that it does not know, and passes over a file that is not there.
+        name, known = self.npu.accelerator, Accelerator.member_list()
+        if name not in known:
+            raise ValueError(f"device {self.npu.name}: accelerator is {name!r}; Vela knows {', '.join(known)}")
         config = self.npu.config or Path(CONFIG_FILES_PATH) / "Arm" / "vela.ini"
+        if not config.is_file():
+            raise ValueError(f"device {self.npu.name}: config is {config}, which is no file")
         try:
             return ArchitectureFeatures(
-                vela_config_files=[str(config)], accelerator_config=self.npu.accelerator,
+                vela_config_files=[str(config)], accelerator_config=name,
                 system_config=self.npu.system, memory_mode=self.npu.memory,
                 max_blockdep=ArchitectureFeatures.MAX_BLOCKDEP, verbose_config=False, arena_cache_size=None,
             )  # fmt: skip

@@ -56,6 +56,7 @@ def export_tflite(
     files = [write(graph) for graph in stage_graphs(net, images)]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / STAGES).unlink(missing_ok=True)  # an earlier one must not speak of a part of these files
     stages = []
     for number, (file, stage) in enumerate(zip(files, net.ordered)):
         path = folder / f"stage_{number}.tflite"

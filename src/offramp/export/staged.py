@@ -18,7 +18,7 @@ class StagedModel:
     """A folder with a `stages.json`; see `docs/npu.md`.
 
     Raises:
-        ModelError: the folder holds none.
+        ModelError: the folder holds none, or one that `export_tflite` did not write.
         RuntimeError: LiteRT is not installed.
     """
 
@@ -26,12 +26,16 @@ class StagedModel:
         path = Path(folder) / "stages.json"
         if not path.is_file():
             raise ModelError(f"{path}: no such file. Give a folder that export_tflite wrote.")
-        about = json.loads(path.read_text())
-        self.input = tuple(about["input"])
-        self.classes = tuple(about["classes"])
-        self.policy = Policy.from_dict(about["policy"])
-        self._mean, self._std = (np.array(about[name], np.float32)[:, None, None] for name in ("mean", "std"))
-        self._stages = [_Stage(path.parent / stage["file"]) for stage in about["stages"]]
+        try:
+            about = json.loads(path.read_text())
+            self.input = tuple(about["input"])
+            self.classes = tuple(about["classes"])
+            self.policy = Policy.from_dict(about["policy"])
+            self._mean, self._std = (np.array(about[name], np.float32)[:, None, None] for name in ("mean", "std"))
+            files = [path.parent / stage["file"] for stage in about["stages"]]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelError(f"{path}: lacks or garbles {error}. Export the stages again.") from error
+        self._stages = [_Stage(file) for file in files]
 
     def run(
         self, image: NDArray[np.uint8], thresholds: Sequence[float] | None = None
@@ -46,8 +50,8 @@ class StagedModel:
             ModelError: image or thresholds do not fit.
         """
         limits = self.policy.thresholds if thresholds is None else tuple(thresholds)
-        if len(limits) != self.policy.exits - 1:
-            raise ModelError(f"thresholds is {thresholds!r}; {self.policy.exits - 1} are needed")
+        if len(limits) != self.policy.exits - 1 or np.isnan(np.asarray(limits, float)).any():
+            raise ModelError(f"thresholds is {thresholds!r}; {self.policy.exits - 1} numbers are needed")
         if image.dtype != np.uint8 or image.shape != self.input:
             raise ModelError(f"image is {image.dtype} {image.shape}; uint8 {self.input} is needed")
         x = self._stages[0].rounded(((image.astype(np.float32) - self._mean) / self._std).transpose(1, 2, 0)[None])
