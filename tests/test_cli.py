@@ -72,6 +72,7 @@ def test_init_prints_a_recipe_that_validates(tmp_path):
         (["cost", "ARCHITECTURE", "--device", "abacus"], "known are analytic"),
         (["front", "FOLDER"], "the search has not ended"),
         (["predict", "no.onnx", "no.png"], "no such file"),
+        (["export", "FOLDER", "--tflite", "out", "--device", "quad-edge-tpu"], "no NPU"),
     ],
 )
 def test_errors_end_with_a_message_and_no_traceback(arguments, message, architecture, tmp_path, monkeypatch, capsys):

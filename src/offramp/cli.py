@@ -160,11 +160,15 @@ def export(
     device: Annotated[str | None, typer.Option(help="An NPU of `offramp devices`: show their cost on it.")] = None,
 ) -> None:
     """Write every stage of a delivered 8-bit network as a TFLite file, for NPUs."""
+    from offramp.cost import NpuModel
     from offramp.cost import cost as cost_of
+    from offramp.cost import device as find_device
     from offramp.deliver import load
     from offramp.export import export_tflite
     from offramp.pipeline import Run
 
+    if device is not None and not isinstance(find_device(device).model, NpuModel):
+        raise ValueError(f"--device is {device!r}, no NPU; `offramp devices` lists those there are")
     net, policy = load(folder)
     task = Run.stored(folder.resolve().parents[1]).task
     made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)
