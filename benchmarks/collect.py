@@ -115,11 +115,13 @@ def searched(run: RunFolder) -> list[Row]:
 
 
 def named(rows: list[Row], name: str) -> list[Row]:
-    """`rows` of a run under one name: its networks are NAME, all else begins with it, as "NAME static-6M"."""
-    return [
-        row | {"name": name if "kind" in row and not row["name"].startswith("static-") else f"{name} {row['name']}"}
-        for row in rows
-    ]
+    """`rows` of a run under one name: its networks are NAME, all else begins with it, as "NAME static-6M".
+
+    Where it delivered for several budgets, these are not seeds of one network: they are told apart as "NAME BUDGET".
+    """
+    networks = {row["name"] for row in rows if "kind" in row and not row["name"].startswith("static-")}
+    alone = networks if len(networks) == 1 else set()
+    return [row | {"name": name if row["name"] in alone else f"{name} {row['name']}"} for row in rows]
 
 
 def others(rows: list[Row], name: str) -> list[Row]:

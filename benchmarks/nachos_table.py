@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from collect import RESULTS, delivered
+from collect import RESULTS, delivered, named
 from offramp.run_folder import RunFolder
 
 Row = dict[str, Any]
@@ -58,7 +58,12 @@ def rows_of(stored: list[Row], runs: dict[str, Path]) -> list[Row]:
     """Delivered networks by name: the file's, and those of the runs in their place."""
     found = [row for row in stored if row["name"] in _OURS and row["name"] not in runs and row["split"] == "test"]
     for name, folder in runs.items():
-        found += [row | {"name": name} for row in delivered(RunFolder(folder)) if not row["name"].startswith("static-")]
+        rows = delivered(RunFolder(folder))
+        mine = [row for row in named(rows, name) if row["name"] == name]
+        if not mine:
+            budgets = ", ".join(dict.fromkeys(row["name"] for row in rows if not row["name"].startswith("static-")))
+            sys.exit(f"{folder} delivered for {budgets or 'nothing yet'}; a row of the table needs exactly one budget")
+        found += mine
     return found + [backbone(row) for row in found if row["name"] == "nachos"]
 
 

@@ -90,7 +90,7 @@ def test_initial_beyond_evaluations_is_refused():
 
 def test_budget_names_must_differ_and_be_folder_names():
     twice = MINIMAL + '[deliver]\nbudgets = [{name = "a"}, {name = "a", mean_macs = 2.0}]\n'
-    assert "name of its own" in problems(twice)[0]
+    assert "every budget's name may be given once; more often are a" in problems(twice)[0]
     assert "deliver.budgets.0.name" in problems(MINIMAL + '[deliver]\nbudgets = [{name = "../a"}]\n')[0]
 
 
@@ -152,7 +152,7 @@ def test_a_penalty_needs_a_bound_on_an_objective(constraints):
 
 def test_a_way_to_set_thresholds_is_checked():
     assert Recipe.parse(MINIMAL).policy.thresholds == "tuned"
-    assert problems(MINIMAL + 'thresholds = "guessed"')[0].endswith("allowed are tuned, genes, repair")
+    assert problems(MINIMAL + 'thresholds = "guessed"')[0].endswith("allowed are tuned, genes, repair, grid")
     assert "space 'offramp' has no thresholds among its genes" in problems(MINIMAL + 'thresholds = "genes"')[0]
     assert Recipe.parse(MINIMAL + 'thresholds = "genes"\n[space]\nname = "edanas"').policy.thresholds == "genes"
 
@@ -167,12 +167,31 @@ def test_what_thresholds_are_repaired_to_follows_from_goal_and_constraints():
     assert Recipe.parse(both).bounds == (1e5, 0.75)
 
 
-@pytest.mark.parametrize("old, new", [("true", "tuned"), ("false", "genes")])
-def test_recipes_of_earlier_runs_say_tune(old, new):
-    recipe = Recipe.parse(MINIMAL + f'tune = {old}\n[space]\nname = "edanas"')
-    assert recipe.policy.thresholds == new
-    assert "tune" not in tomllib.loads(recipe.to_toml())["policy"]
-    assert "policy.tune" in problems(MINIMAL + "tune = 3")[0]
+def test_the_papers_grid_needs_margins_and_a_target_of_mean_macs():
+    (found,) = problems(MINIMAL + 'thresholds = "grid"')
+    assert found.startswith("policy.thresholds: 'grid' scores margins against a target of mean MACs")
+    assert found.endswith("(given: goal mean_macs and measures max_probability)")
+    (found,) = problems('[policy]\naccuracy = 0.7\nmeasures = ["margin"]\nthresholds = "grid"')
+    assert found.endswith("(given: goal accuracy and measures margin)")
+    assert Recipe.parse(MINIMAL + 'measures = ["margin"]\nthresholds = "grid"').policy.thresholds == "grid"
+
+
+def test_nothing_is_infinite_or_wanted_twice():
+    assert problems("[policy]\nmean_macs = inf") == ("policy.mean_macs: Input should be a finite number (given: inf)",)
+    (found,) = problems(MINIMAL + '[search]\nobjectives = ["error", "params", "error"]')
+    assert found == "search.objectives: every objective may be given once; more often are error"
+    (found,) = problems(MINIMAL + "[search]\nconstraints = [3]")
+    assert found.startswith("search.constraints.0: Input should be a valid string")
+    (found,) = problems(MINIMAL + "[deliver]\nseeds = [2, 1, 2]")
+    assert found == "deliver.seeds: every seed may be given once; more often are 2"
+    # Both would be trained in the folder static-2.44M.
+    (found,) = problems(MINIMAL + "[deliver]\nstatic_macs = [2.44e6, 2.4401e6]")
+    assert found.endswith("more often are 2.44e+06")
+
+
+@pytest.mark.parametrize("name", ["static-1M", "small-seed1"])
+def test_a_budget_may_not_take_another_networks_folder(name):
+    assert f"'{name}' may not begin with" in problems(MINIMAL + f'[deliver]\nbudgets = [{{ name = "{name}" }}]')[0]
 
 
 def written(folder, **recipes):

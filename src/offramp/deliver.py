@@ -20,6 +20,7 @@ from offramp.policy import (
     MEASURES,
     Curve,
     Goal,
+    GridThresholds,
     OwnThresholds,
     Point,
     Policy,
@@ -136,6 +137,10 @@ def thresholds_of(
     Where they cannot be repaired to what goal and constraints ask for, `must_hold` makes that an error.
     """
     goal, names = goal_of(recipe, budget), tuple(measures)
+    if recipe.policy.thresholds == "grid":
+        wanted = budget or recipe.policy.budget
+        assert wanted is not None
+        return GridThresholds(wanted[1])
     if recipe.policy.thresholds == "repair":
         most, least = recipe.bounds
         return RepairedThresholds(names[0], budget[1] if budget else most, least, must_hold)
@@ -288,16 +293,19 @@ def _set(
 ) -> tuple[EarlyExitNet, Setting, ScoreTable]:
     """Set thresholds on `select`; while nobody leaves at some exit, drop it (and what lies behind the last), set again.
 
+    Exits that the recipe's way of setting thresholds does not keep go first.
+
     `own`: the thresholds that came with the network.
     """
     table = score(net, select)
     metric = budget[0] if budget else recipe.policy.metric
     while True:
         way = thresholds_of(recipe, _measures(recipe, net.architecture), budget)
-        found = way.set(table, costs.leaving(net.architecture)[metric], own)
-        shares = found.operation.utilisation
-        used = [e for e, share in enumerate(shares) if share > 0]
-        if len(used) == len(shares):
+        used: Sequence[int] = way.keep(table, costs.of_exits(net.architecture, metric))
+        if len(used) == table.exits:
+            found = way.set(table, costs.leaving(net.architecture)[metric], own)
+            used = [e for e, share in enumerate(found.operation.utilisation) if share > 0]
+        if len(used) == table.exits:
             return net, found, table
         net, table = keep_exits(net, used), table.keep(used)
         own = None if own is None else tuple(own[e] for e in used[:-1])

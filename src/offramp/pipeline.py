@@ -166,12 +166,13 @@ class Run:
     def retrain(self) -> None:
         """Train the candidates of the search's last batches by [train] and score them on select, where wanted."""
         wanted = last_batches(self.study.trials, self.recipe.search.retrain)
-        if not wanted or len(self.retrained) >= len(wanted):
+        missing = [genotype for genotype in wanted if not self.retrained.seen(genotype)]
+        if not missing:
             return
-        started = time.monotonic()
-        with track("the last candidates, trained longer", len(wanted), len(self.retrained)) as bar:
+        started, total = time.monotonic(), len(self.retrained) + len(missing)
+        with track("the last candidates, trained longer", total, len(self.retrained)) as bar:
             outcome = search(
-                self.evaluator(self.recipe.train), self.retrained, ListedProposer(wanted), evaluations=len(wanted),
+                self.evaluator(self.recipe.train), self.retrained, ListedProposer(wanted), evaluations=total,
                 initial=0, batch=len(wanted), seed=self.recipe.seed, progress=_shown(bar),
             )  # fmt: skip
         seconds = round(time.monotonic() - started, 1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +27,7 @@ from offramp.cost import DEVICES, MAC_RULES, DeviceError, NpuModel, analytic
 from offramp.cost import device as find_device
 from offramp.policy import GATE_MEASURES, MEASURES, THRESHOLDS
 from offramp.search import METRICS, Constraint
-from offramp.search.costs import Costs, MappingMode
+from offramp.search.costs import BUDGETS, Costs, MappingMode
 from offramp.search.penalty import DOMINATIONS
 from offramp.spaces import SPACES, SearchSpace, options_of, space
 from offramp.training import GateSettings, SupernetSettings, TrainSettings
@@ -36,6 +37,7 @@ _PROPOSERS = ("random", "nsga2", "surrogate")
 _SURROGATES = ("gp", "rbf", "trees", "mlp", "auto")
 _PREDICT = ("objectives", "shares")
 _EVALUATORS = ("one-shot", "fine-tune")
+Listed = TypeVar("Listed", bound=Sequence[Any])
 
 
 class RecipeError(ValueError):
@@ -47,7 +49,7 @@ class RecipeError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _one_of(allowed: Sequence[str]) -> BeforeValidator:
@@ -59,17 +61,21 @@ def _one_of(allowed: Sequence[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _once(what: str, given: Listed) -> Listed:
+    """`given`, if nothing is in it twice."""
+    twice = [item for item, times in Counter(given).items() if times > 1]
+    if twice:
+        raise ValueError(f"every {what} may be given once; more often are {', '.join(map(str, twice))}")
+    return given
+
+
 def _constraint(text: str) -> str:
     return str(Constraint.parse(text))
 
 
-_BUDGETS = ("mean_macs", "mean_energy_mj", "mean_latency_ms", "et_avg")
-"""Mean costs that thresholds can be tuned for: a sample costs what leaving at its exit costs."""
-
-
 def _budget(section: BaseModel) -> tuple[str, float] | None:
-    """The one of `_BUDGETS` that a section gives, with its value."""
-    return next(((n, value) for n in _BUDGETS if (value := getattr(section, n)) is not None), None)
+    """The one of `BUDGETS` that a section gives, with its value."""
+    return next(((n, value) for n in BUDGETS if (value := getattr(section, n)) is not None), None)
 
 
 Count = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
@@ -148,21 +154,14 @@ class PolicySection(_Section):
     mean_latency_ms: PositiveFloat | None = Field(None, description="likewise, of latency on the device")
     et_avg: PositiveFloat | None = Field(None, description="likewise, of energy x latency on the device, J x cycles")
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="least mean cost at this accuracy")
-    cost: Annotated[str, _one_of(_BUDGETS)] | None = Field(
+    cost: Annotated[str, _one_of(BUDGETS)] | None = Field(
         None, description="with accuracy: which mean cost; default: mean_macs"
     )
     thresholds: Annotated[str, _one_of(THRESHOLDS)] = Field(
-        "tuned", description="set by our tuner, the candidate's genes, or as NACHOS does: a shared one, then repaired"
+        "tuned",
+        description="set by our tuner, the candidate's genes, or as papers do: a shared one, then repaired (NACHOS); "
+        "the best score of a grid (AEBNAS)",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tune(cls, values: Any) -> Any:
-        """Folders of earlier runs have `tune = true | false` in the place of `thresholds`."""
-        if not isinstance(values, Mapping) or not isinstance(values.get("tune"), bool):
-            return values
-        rest = {key: value for key, value in values.items() if key != "tune"}
-        return {"thresholds": "tuned" if values["tune"] else "genes"} | rest
 
     @property
     def budget(self) -> tuple[str, float] | None:
@@ -176,10 +175,10 @@ class PolicySection(_Section):
 
     @model_validator(mode="after")
     def _one_goal(self) -> PolicySection:
-        given = [name for name in _BUDGETS if getattr(self, name) is not None]
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) + (self.accuracy is not None) != 1:
             raise ValueError(
-                f"give either {', '.join(_BUDGETS)} (most accuracy at that cost) "
+                f"give either {', '.join(BUDGETS)} (most accuracy at that cost) "
                 "or accuracy (least cost at that accuracy)"
             )
         if given and self.cost is not None:
@@ -204,7 +203,7 @@ class SearchSection(_Section):
         "objectives", description="what the surrogates learn: mean costs as such, or where samples leave"
     )
     objectives: tuple[Annotated[str, _one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
-    constraints: tuple[Annotated[str, BeforeValidator(_constraint)], ...] = ()
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
     evaluations: PositiveInt = 100
     initial: PositiveInt = Field(32, description="random candidates before the proposer takes over")
     batch: PositiveInt = Field(8, description="candidates proposed at a time")
@@ -216,6 +215,11 @@ class SearchSection(_Section):
     retrain: NonNegativeInt = Field(
         0, description="candidates of so many last batches are trained by [train], and networks chosen among them"
     )
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_differ(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        return _once("objective", objectives)
 
     @model_validator(mode="after")
     def _initial_fits(self) -> SearchSection:
@@ -245,9 +249,16 @@ class Budget(_Section):
         """The mean cost that is bounded, and the bound; None for the best trade-off."""
         return _budget(self)
 
+    @field_validator("name")
+    @classmethod
+    def _is_no_other_folder(cls, name: str) -> str:
+        if name.startswith("static-") or "-seed" in name:
+            raise ValueError(f"{name!r} may not begin with 'static-' or hold '-seed': other networks' folders do")
+        return name
+
     @model_validator(mode="after")
     def _one_budget(self) -> Budget:
-        given = [name for name in _BUDGETS if getattr(self, name) is not None]
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"budget {self.name!r} bounds {' and '.join(given)}; give one of them")
         return self
@@ -267,10 +278,19 @@ class DeliverSection(_Section):
     @field_validator("budgets")
     @classmethod
     def _names_differ(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
-        names = [budget.name for budget in budgets]
-        if len(set(names)) != len(names):
-            raise ValueError(f"every budget needs a name of its own; given are {', '.join(names)}")
+        _once("budget's name", [budget.name for budget in budgets])
         return budgets
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return _once("seed", seeds)
+
+    @field_validator("static_macs")
+    @classmethod
+    def _statics_differ(cls, macs: tuple[float, ...]) -> tuple[float, ...]:
+        _once("number of static_macs", [f"{m:.4g}" for m in macs])  # as precise as their folders' names
+        return macs
 
 
 class ExportSection(_Section):
@@ -441,6 +461,13 @@ def _thresholds_from_nowhere(recipe: Recipe) -> list[str]:
         return [
             f"policy.thresholds: 'repair' lowers thresholds until a bound on {metric} is met, and there is none; "
             f'give policy.{metric}, or a constraint "{metric} <= NUMBER"'
+        ]
+    policy = recipe.policy
+    if policy.thresholds == "grid" and (policy.mean_macs is None or policy.measures != ("margin",)):
+        given = f"goal {policy.metric if policy.budget else 'accuracy'} and measures {', '.join(policy.measures)}"
+        return [
+            "policy.thresholds: 'grid' scores margins against a target of mean MACs; give policy.mean_macs, and "
+            f'measures = ["margin"] alone (given: {given})'
         ]
     return []
 

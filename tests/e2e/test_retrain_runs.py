@@ -1,6 +1,7 @@
 """A run that trains the candidates of its search's last batches by the long schedule before it chooses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_the_front_file_tells_them_apart(finished: Run) -> None:
     trials = json.loads(finished.folder.front.read_text())["trials"]
     assert [t["study"] for t in trials].count("retrained") == 4
     assert finished.folder.report.exists()
+
+
+def test_a_longer_search_has_its_new_last_batches_trained(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder.root, tmp_path / "longer")
+    longer = Run.open(Recipe.load(RECIPE, [*OVERRIDES, "search.evaluations=12"]), tmp_path / "longer")
+    longer.search()
+    longer.retrain()
+    trained = {trial.genotype for trial in longer.retrained.trials}
+    assert {trial.genotype for trial in longer.study.trials[-4:]} <= trained
+    assert len(longer.retrained) == len(finished.retrained) + 2
 
 
 def test_started_again_it_changes_nothing(finished: Run) -> None:

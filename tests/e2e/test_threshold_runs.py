@@ -1,7 +1,11 @@
-"""Runs whose thresholds are genes, or repaired, from the search to the delivered network."""
+"""Runs whose thresholds are genes, repaired, or of AEBNAS's grid, from the search to the delivered network."""
 
 import json
+from math import inf
 
+import pytest
+
+from offramp.cost import cost
 from offramp.pipeline import Run
 from offramp.policy import Policy
 from offramp.recipe import Recipe
@@ -65,3 +69,21 @@ def test_repaired_thresholds_are_delivered(tmp_path):
         thresholds = trial.evaluation.extra["policy"]["thresholds"]
         assert trial.metrics["mean_macs"] <= 1e6
         assert all(threshold <= 0.8 for threshold in thresholds)
+
+
+def test_the_papers_grid_is_scored_and_delivered(tmp_path):
+    run, metrics = carried_out(tmp_path, "grid")
+    assert metrics["thresholds"] == "grid"
+    assert {record["threshold"] for record in metrics["exits"][:-1]} <= {0.1, 0.2}
+    for trial in run.study.trials:
+        architecture, extra = trial.candidate.architecture, trial.evaluation.extra
+        thresholds = Policy.from_dict(extra["policy"]).thresholds
+        assert set(thresholds) <= {0.1, 0.2, inf}
+        kept = [position for position, t in zip(architecture.exits, (*thresholds, 0.0)) if t < inf]
+        shares = [share for share, t in zip(extra["utilisation"], (*thresholds, 0.0)) if t < inf]
+        # The network that is scored is the one that is left: no branch of a dropped exit is paid for.
+        leaving = cost(architecture.with_exits(tuple(kept))).leaving()
+        assert trial.metrics["mean_macs"] == pytest.approx(sum(s * c for s, c in zip(shares, leaving)))
+        paid = sum(s * c for s, c in zip(extra["utilisation"], extra["exit_macs"]))
+        assert trial.metrics["mean_macs"] == pytest.approx(paid)
+        assert len(extra["exit_accuracy"]) == len(architecture.exits)

@@ -4,7 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 from statistics import mean, stdev
 
 import pytest
@@ -22,6 +22,14 @@ def finished(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run, with a log."""
     folder = copytree(run, tmp_path_factory.mktemp("with-log") / "mine")
     RunFolder(folder).log("search", seconds=12.5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def single(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, as one that delivered for a single budget."""
+    folder = copytree(finished, tmp_path_factory.mktemp("single") / "mine")
+    rmtree(folder / "chosen" / "tiny")
     return folder
 
 
@@ -66,20 +74,30 @@ def test_rows_tell_both_mac_rules_and_calibration_of_the_files(script, finished,
     assert row["exit_calibration_error"] == [e["calibration_error"] for e in metrics["exits"]]
 
 
-def test_runs_go_to_one_file_by_name_and_are_replaced_there(script, finished, tmp_path):
-    first = collect(script, finished, tmp_path, "--name", "no-peak", "--note", "first")
+def test_networks_of_several_budgets_are_not_seeds_of_one(script, finished, tmp_path):
+    found = collect(script, finished, tmp_path, "--name", "nachos")
+    networks = {row["network"]: row["name"] for row in found["rows"] if "network" in row}
+    assert (networks["best"], networks["best-seed1"], networks["tiny"]) == ("nachos best", "nachos best", "nachos tiny")
+    again = collect(script, finished, tmp_path, "--name", "nachos")
+    assert again["rows"] == found["rows"]
+    with pytest.raises(SystemExit, match="best, tiny"):
+        script("nachos_table", f"nachos={finished}")
+
+
+def test_runs_go_to_one_file_by_name_and_are_replaced_there(script, single, tmp_path):
+    first = collect(script, single, tmp_path, "--name", "no-peak", "--note", "first")
     mine = ["no-peak", "no-peak static-0.10M", "no-peak static-0.25M", "no-peak one-shot search"]
     assert names(first) == [*mine, "no-peak one-shot random"]
     assert {row["network"] for row in first["rows"] if row["name"] == "no-peak"} == {
-        "best", "best-seed1", "best-seed2", "tiny"
+        "best", "best-seed1", "best-seed2"
     }  # fmt: skip
     # A name that another one begins with is another name.
-    both = collect(script, finished, tmp_path, "--name", "no", "--recipe", "other")
+    both = collect(script, single, tmp_path, "--name", "no", "--recipe", "other")
     assert len(both["rows"]) == 2 * len(first["rows"])
     assert list(both["runs"]) == ["no-peak", "no"]
     assert "offramp run recipes/mine.toml" in both["runs"]["no-peak"]["command"]
     assert "offramp run recipes/other.toml" in both["command"]
-    again = collect(script, finished, tmp_path, "--name", "no", "--note", "again")
+    again = collect(script, single, tmp_path, "--name", "no", "--note", "again")
     assert len(again["rows"]) == len(both["rows"])
     assert [again["runs"][name]["note"] for name in ("no-peak", "no")] == ["first", "again"]
     assert [row for row in again["rows"] if row["name"].startswith("no-peak")] == first["rows"]
@@ -103,8 +121,8 @@ def test_the_papers_table_is_printed_without_any_run_of_ours(script, tmp_path, c
     assert "1.46   79.96 ± 0.84" in capsys.readouterr().out
 
 
-def test_ours_stand_beside_it_from_a_file_or_a_folder(script, finished, tmp_path, capsys):
-    found = collect(script, finished, tmp_path, "--name", "nachos")
+def test_ours_stand_beside_it_from_a_file_or_a_folder(script, single, tmp_path, capsys):
+    found = collect(script, single, tmp_path, "--name", "nachos")
     group = [row for row in found["rows"] if row["name"] == "nachos"]
     accuracies = [100 * row["accuracy"] for row in group]
     expected = f"{mean(accuracies):.2f} ± {stdev(accuracies):.2f}"
@@ -112,7 +130,7 @@ def test_ours_stand_beside_it_from_a_file_or_a_folder(script, finished, tmp_path
     error = f"{100 * mean(row['calibration_error'] for row in group):.2f}"
     shares = " ".join(f"{100 * share:8.2f}" for share in group[0]["utilisation"])
     capsys.readouterr()
-    for arguments in (["--results", tmp_path / "gathered.json"], [f"nachos={finished}"]):
+    for arguments in (["--results", tmp_path / "gathered.json"], [f"nachos={single}"]):
         script("nachos_table", *arguments)
         text = capsys.readouterr().out
         ours = next(line for line in text.splitlines() if line.startswith("NACHOS  ")).split("|")[1]

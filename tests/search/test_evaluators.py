@@ -14,12 +14,14 @@ from offramp.data import SearchData, task
 from offramp.nn import Supernet
 from offramp.policy import (
     Goal,
+    GridThresholds,
     OwnThresholds,
     Policy,
     RepairedThresholds,
     RepairError,
     ScoreTable,
     TunedThresholds,
+    grid_score,
     operate,
     repair,
     shared_threshold,
@@ -175,6 +177,31 @@ def test_repair_is_the_shared_threshold_lowered_until_it_is_feasible(digits, sup
     assert Policy.from_dict(found.extra["policy"]) == expected.policy
     assert found.metrics["mean_macs"] <= most
     assert found.metrics["accuracy"] >= least
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_grid_scores_the_network_that_is_left(digits, share) -> None:
+    small = space("edanas", (1, 8, 8), 10, width=0.25, depths=[1], kernels=[3], expansions=[2])
+    whole, supernet = small.largest(), Supernet(small, 0)
+    supernet.normalise(digits.mean, digits.std)
+
+    def costs_of(exits: tuple[int, ...]) -> tuple[float, ...]:
+        return cost(whole.with_exits(tuple(whole.exits[e] for e in exits))).leaving()
+
+    cheap, *_, dear = costs_of(tuple(range(len(whole.exits))))
+    target = cheap + share * (dear - cheap)
+    evaluate = OneShot(supernet, digits, GridThresholds(target), statistics_images=64, **COMMON)
+    found, expected = evaluate(Candidate(whole)), grid_score(evaluate.table(whole), costs_of, target).choice
+    assert len(expected.exits) < len(whole.exits)
+    own = dict(zip(expected.exits, expected.point.policy.thresholds))
+    assert Policy.from_dict(found.extra["policy"]).thresholds == tuple(
+        own.get(e, inf) for e in range(len(whole.exits) - 1)
+    )
+    assert found.metrics["accuracy"] == expected.point.accuracy
+    # No branch of a dropped exit is paid for.
+    assert found.metrics["mean_macs"] == pytest.approx(expected.point.mean_cost)
+    assert [found.extra["exit_macs"][e] for e in expected.exits] == list(costs_of(expected.exits))
+    assert len(found.extra["exit_accuracy"]) == len(found.extra["exit_macs"]) == len(whole.exits)
 
 
 def test_what_cannot_be_repaired_is_a_failed_trial_that_says_so(digits, some, supernet, tmp_path) -> None:

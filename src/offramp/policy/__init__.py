@@ -26,6 +26,7 @@ from offramp.policy.subsets import Choice as Choice
 from offramp.policy.subsets import subset_curve as subset_curve
 from offramp.policy.table import ScoreTable as ScoreTable
 from offramp.policy.thresholds import THRESHOLDS as THRESHOLDS
+from offramp.policy.thresholds import GridThresholds as GridThresholds
 from offramp.policy.thresholds import OwnThresholds as OwnThresholds
 from offramp.policy.thresholds import RepairedThresholds as RepairedThresholds
 from offramp.policy.thresholds import Thresholds as Thresholds

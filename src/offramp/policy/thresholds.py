@@ -1,24 +1,35 @@
-"""How a network's thresholds are set on a table: tuned, its own, or as NACHOS sets them."""
+"""How a network's thresholds are set on a table: tuned, its own, or as NACHOS or AEBNAS set them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offramp.policy.goal import Goal
+from offramp.policy.grid_score import ABSENT, VALUES, grid_score
 from offramp.policy.policy import Policy, Setting, operate
 from offramp.policy.repair import RepairError, repair, shared_threshold
+from offramp.policy.subsets import Exits
 from offramp.policy.table import ScoreTable
 from offramp.policy.tuner import tune
 
-THRESHOLDS = ("tuned", "genes", "repair")
+THRESHOLDS = ("tuned", "genes", "repair", "grid")
 """What a recipe's `policy.thresholds` may be, in the order of the classes below."""
 
 
 class Thresholds(ABC):
     """A way to set thresholds."""
+
+    def keep(self, table: ScoreTable, costs_of: Callable[[Exits], Sequence[float]]) -> Exits:
+        """The exits that stay, the last among them: all, unless this way drops some before thresholds are set.
+
+        Args:
+            table: N samples, E exits.
+            costs_of: exits kept -> what a sample costs in all that leaves at each of them, any unit.
+        """
+        return tuple(range(table.exits))
 
     @abstractmethod
     def set(
@@ -106,3 +117,22 @@ class RepairedThresholds(Thresholds):
                 f"{self.min_accuracy:g}"
             )
         return found
+
+
+@dataclass(frozen=True)
+class GridThresholds(Thresholds):
+    """AEBNAS' own: the best `grid_score` of margins for the mean cost `target`; `keep` drops its absent exits."""
+
+    target: float
+
+    def keep(self, table: ScoreTable, costs_of: Callable[[Exits], Sequence[float]]) -> Exits:
+        """See `Thresholds.keep`."""
+        return grid_score(table, costs_of, self.target).choice.exits
+
+    def set(
+        self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None
+    ) -> Setting:
+        """See `Thresholds.set`, for the exits that were kept; `feasible` says whether the target is not exceeded."""
+        present = [value for value in VALUES if value <= ABSENT]
+        point = grid_score(table, lambda _: tuple(costs), self.target, values=present).choice.point
+        return Setting(point.policy, point.operation, point.mean_cost <= self.target)

@@ -112,7 +112,7 @@ def front_sentences(files: Files) -> list[str]:
     if retrained:
         found.append(
             f"{_plural(len(retrained), 'candidate')} of its last batches were trained by the final schedule and scored "
-            f"on {files.front['split']} again; networks were chosen among these."
+            f"on {files.front['split']} again; networks were chosen among these, where one kept to the budget."
         )
     if not any(trial["study"] == "random" for trial in trials):
         found.append("Random search was not run beside it, so nothing shows what the search itself is worth.")

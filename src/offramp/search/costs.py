@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -14,7 +14,8 @@ from offramp.search.known import analytic_costs, totals
 from offramp.spaces import Candidate
 
 _REMEMBERED = 20_000
-_BOUNDED = ("mean_macs", "mean_energy_mj", "mean_latency_ms", "et_avg")
+BUDGETS = ("mean_macs", "mean_energy_mj", "mean_latency_ms", "et_avg")
+"""Mean costs that thresholds can be tuned for, and networks bounded by."""
 
 MappingMode = Literal["none", "wait", "speculate"]
 
@@ -61,8 +62,16 @@ class Costs:
         if isinstance(self._model, NpuModel):
             return analytic_costs(candidate)
         leaving = self.leaving(candidate.architecture)
-        least = {f"least_{name}": min(leaving[name]) for name in _BOUNDED if name in leaving}
+        least = {f"least_{name}": min(leaving[name]) for name in BUDGETS if name in leaving}
         return totals(self.network(candidate.architecture)) | least
+
+    def of_exits(self, architecture: Architecture, metric: str) -> Callable[[tuple[int, ...]], tuple[float, ...]]:
+        """Numbers of the exits kept -> the metric for a sample that leaves at each, where only these are there."""
+
+        def leaving(exits: tuple[int, ...]) -> tuple[float, ...]:
+            return self.leaving(architecture.with_exits(tuple(architecture.exits[e] for e in exits)))[metric]
+
+        return leaving
 
     def _network(self, architecture: Architecture) -> NetworkCost:
         """Per stage and branch, each layer on one core.

@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import torch
@@ -52,9 +53,8 @@ class TableEvaluator(ABC):
         """
         started = time.perf_counter()
         table = self._table(candidate.architecture)
-        leaving = self._costs.leaving(candidate.architecture)
-        found = self._thresholds.set(table, leaving[self._metric], candidate.thresholds)
-        policy, operation = found.policy, found.operation
+        policy, leaving = self._set(candidate, table)
+        operation = operate(policy, table, leaving[self._metric])
         means = {name: operate(policy, table, values).mean_cost for name, values in leaving.items()}
         extra = summary(policy, operation, table, leaving) | {"seconds": round(time.perf_counter() - started, 3)}
         measured = metrics(operation, means, self._costs.network(candidate.architecture), self._costs.target)
@@ -63,6 +63,19 @@ class TableEvaluator(ABC):
     @abstractmethod
     def table(self, architecture: Architecture) -> ScoreTable:
         """The scores of `architecture` on the select images, computed anew."""
+
+    def _set(self, candidate: Candidate, table: ScoreTable) -> tuple[Policy, Leaving]:
+        """The policy, and what leaving costs; at an exit that is dropped nobody leaves, and nobody pays its branch."""
+        architecture, metric = candidate.architecture, self._metric
+        whole = self._costs.leaving(architecture)
+        exits = self._thresholds.keep(table, self._costs.of_exits(architecture, metric))
+        if len(exits) == table.exits:
+            return self._thresholds.set(table, whole[metric], candidate.thresholds).policy, whole
+        part = {name: dict(zip(exits, self._costs.of_exits(architecture, name)(exits))) for name in whole}
+        found = self._thresholds.set(table.keep(exits), tuple(part[metric].values())).policy
+        own = dict(zip(exits, found.thresholds))
+        policy = Policy(found.measure, tuple(own.get(e, inf) for e in range(table.exits - 1)))
+        return policy, {name: tuple(part[name].get(e, c) for e, c in enumerate(whole[name])) for name in whole}
 
     def _table(self, architecture: Architecture) -> ScoreTable:
         if architecture not in self._tables:

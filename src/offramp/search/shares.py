@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offramp.search.surrogates import Surrogate, fit
+from offramp.search.surrogates import Surrogate, best_ranking, ranks
 
 Array = NDArray[np.float64]
 Exits = tuple[int, ...]
@@ -35,13 +35,15 @@ class ShareModel:
         """
         self._stages = sorted({stage for e in exits for stage in e[:-1]})
         usable = [len(s) == len(e) for e, s in zip(exits, shares)]
-        mean = [float(np.dot(e, s)) if fits else np.nan for e, s, fits in zip(exits, shares, usable)]
-        chosen = fit(model, x, np.array(mean), seed)
-        self.name, self.ranks = chosen.name, chosen.ranks
+        self.name, self.ranks = model, {}
+        if model == "auto":
+            mean = [float(np.dot(e, s)) if fits else np.nan for e, s, fits in zip(exits, shares, usable)]
+            self.ranks = ranks(x, np.array(mean), seed)
+            self.name = best_ranking(self.ranks)
         nothing = [np.nan] * len(self._stages)
         left = [self._left(e, s) if fits else nothing for e, s, fits in zip(exits, shares, usable)]
         columns = np.array(left).reshape(len(left), len(self._stages)).T
-        self._fitted = [Surrogate(chosen.name, x, column, seed) for column in columns]
+        self._fitted = [Surrogate(self.name, x, column, seed) for column in columns]
 
     def predict(self, x: Array, exits: Sequence[Exits]) -> list[Array]:
         """The shares that leave at each exit of networks with features `x` (N, F): not negative, with sum 1."""

@@ -77,7 +77,7 @@ def rbf(x: Array, seed: int) -> Any:
 
 def trees(x: Array, seed: int) -> Any:
     """An ensemble of regression trees (CART)."""
-    return ExtraTreesRegressor(100, min_samples_leaf=2, random_state=seed)
+    return ExtraTreesRegressor(50, min_samples_leaf=2, random_state=seed)
 
 
 def mlp(x: Array, seed: int) -> Any:
@@ -98,10 +98,15 @@ def fit(name: str, x: Array, y: Array, seed: int = 0) -> Surrogate:
     """
     if name != "auto":
         return Surrogate(name, x, y, seed)
-    ranks = {known: rank_correlation(known, x, y, seed) for known in MODELS}
-    found = Surrogate(best_ranking(ranks), x, y, seed)
-    found.ranks = ranks
+    compared = ranks(x, y, seed)
+    found = Surrogate(best_ranking(compared), x, y, seed)
+    found.ranks = compared
     return found
+
+
+def ranks(x: Array, y: Array, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Every model's `rank_correlation`."""
+    return {name: rank_correlation(name, x, y, seed) for name in MODELS}
 
 
 def best_ranking(ranks: Mapping[str, tuple[float, float]]) -> str:
