@@ -23,10 +23,7 @@ benchmarks/results/aebnas-ablation.json, and .md and .svg beside it.
 
 import argparse
 import json
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import combinations, product
 from pathlib import Path
 from statistics import mean, stdev
@@ -37,8 +34,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from collect import RESULTS, hardware
-from exit_latency import commit
 from offramp.architecture import Activate, Architecture, Branch, Conv
 from offramp.cost import cost
 from offramp.data import Split, Task, task
@@ -59,6 +54,7 @@ from offramp.spaces.nachos import adapt
 from offramp.training import TrainSettings, score, train
 from offramp.training._fit import fit, to_float
 from offramp.training._losses import mixed
+from record import RESULTS, hardware, record
 
 KINDS = ("edanas", "nachos", "linear", "aebnas", "default")
 SEARCHED = ("aebnas", "default")
@@ -563,16 +559,14 @@ def main() -> None:
     rows = ablation.rows()
     shown = [{key: value for key, value in row.items() if key != "made_of"} for row in rows]
     schedule = {key: getattr(given, key) for key in ("epochs", "backbone_epochs", "search_epochs")}
-    result = {
-        "what": "accuracy within budgets of executed mean MACs, by kind of exit branch, all else held fixed",
-        "command": shlex.join(["python", "benchmarks/branch_ablation.py", *sys.argv[1:]]),
-        "hardware": f"{hardware()}, {torch.get_num_threads()} threads",
-        "date": datetime.now(UTC).date().isoformat(), "commit": commit(), "mac_rule": "executed",
-        "data": given.dataset, "splits": {name: len(split) for name, split in ablation.task.splits.items()},
-        "notes": list(ablation.task.notes), "schedule": schedule, "static_macs": ablation.static_macs,
-        "networks": {kind: ablation.architecture(kind).model_dump(mode="json") for kind in given.kinds},
-        "summary": summary(rows), "rows": shown,
-    }  # fmt: skip
+    result = record(
+        "accuracy within budgets of executed mean MACs, by kind of exit branch, all else held fixed", "executed", shown,
+        hardware=f"{hardware()}, {torch.get_num_threads()} threads",
+        data=given.dataset, splits={name: len(split) for name, split in ablation.task.splits.items()},
+        notes=list(ablation.task.notes), schedule=schedule, static_macs=ablation.static_macs,
+        networks={kind: ablation.architecture(kind).model_dump(mode="json") for kind in given.kinds},
+        summary=summary(rows),
+    )  # fmt: skip
     write_json(given.out, result)
     text = table(rows, ablation.budgets)
     write_text(given.out.with_suffix(".md"), text)

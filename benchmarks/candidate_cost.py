@@ -25,7 +25,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -34,14 +33,13 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from collect import RESULTS, hardware
-from exit_latency import commit
 from offramp.nn import Supernet
 from offramp.pipeline import Run
 from offramp.recipe import Recipe, find
 from offramp.run_folder import write_json
 from offramp.search import Evaluation, Study, analytic_costs, oneshot, scoring, search
 from offramp.search.sampling import draw
+from record import RESULTS, hardware, record
 
 Row = dict[str, Any]
 OWN = ("batch norms", "inference")
@@ -197,17 +195,15 @@ def main() -> None:
         return
     stored = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
     rows = [row for row in stored if row["name"] not in given.recipes] + rows
-    record = {
-        "what": "one-shot evaluations of random candidates, split into parts; shares of processor time",
-        "command": f"python benchmarks/candidate_cost.py {' '.join(row['name'] for row in rows)}",
-        "hardware": f"{hardware()}, one thread{'; ' + given.note if given.note else ''}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "mac_rule": "none: no MACs are reported",
-        "note": "the supernet is untrained, and the surrogates' trials are made up: for timing only",
-        "rows": rows,
-    }
-    write_json(given.out, record)
+    result = record(
+        "one-shot evaluations of random candidates, split into parts; shares of processor time",
+        "none: no MACs are reported",
+        rows,
+        command=f"python benchmarks/candidate_cost.py {' '.join(row['name'] for row in rows)}",
+        hardware=f"{hardware()}, one thread{'; ' + given.note if given.note else ''}",
+        note="the supernet is untrained, and the surrogates' trials are made up: for timing only",
+    )
+    write_json(given.out, result)
     print(f"written: {given.out}\n{json.dumps({row['name']: round(row['overhead'], 4) for row in rows})}")
 
 

@@ -11,12 +11,7 @@ python benchmarks/collect.py runs/edanas-cifar10 nachos-cifar10 --name edanas
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 from statistics import mean, pstdev
@@ -29,21 +24,9 @@ from offramp.cost import MAC_RULES, cost
 from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
+from record import RESULTS, record
 
-RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
-
-
-def hardware() -> str:
-    """Cores and processor; on a GPU its name."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    model = next(
-        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), platform.machine()
-    )
-    return f"{os.cpu_count()} cores, {model.split(':')[-1].strip()}, torch {torch.__version__}"
 
 
 def delivered(run: RunFolder) -> list[Row]:
@@ -133,18 +116,14 @@ def collected(run: RunFolder, recipe: str, note: str) -> Row:
     """What is told of one run, and its rows."""
     log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
     rows = delivered(run) + searched(run)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {
-        "what": f"networks trained by {recipe}, and its search beside random search",
-        "command": f"offramp run {recipe} && {shlex.join(['python', 'benchmarks/collect.py', *sys.argv[1:]])}",
-        "hardware": hardware(),
-        "date": datetime.date.today().isoformat(),
-        "commit": commit,
-        "mac_rule": rows[0]["mac_rule"] if rows else None,
-        "note": note,
-        "step_seconds": [{k: e[k] for k in ("event", "seconds") if k in e} for e in log if "seconds" in e],
-        "rows": rows,
-    }
+    found = record(
+        f"networks trained by {recipe}, and its search beside random search",
+        rows[0]["mac_rule"] if rows else "none: no rows",
+        rows,
+        note=note,
+        step_seconds=[{k: e[k] for k in ("event", "seconds") if k in e} for e in log if "seconds" in e],
+    )
+    return found | {"command": f"offramp run {recipe} && {found['command']}"}
 
 
 def merged(stored: Row | None, found: Row, name: str) -> Row:

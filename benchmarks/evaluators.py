@@ -13,10 +13,8 @@ evaluator, recipe and seed) is not done again. Writes benchmarks/results/NAME.js
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, median
@@ -27,12 +25,11 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
-from collect import RESULTS, hardware
-from exit_latency import commit
 from offramp.pipeline import Run
 from offramp.recipe import Recipe
 from offramp.run_folder import identity, write_json
 from offramp.spaces import Candidate
+from record import RESULTS, hardware, record
 
 Row = dict[str, Any]
 Evaluators = dict[tuple[str, int], Any]
@@ -141,28 +138,25 @@ def main() -> None:
     rows = list(measured(run, candidates, made))
     assert run.recipe.finetune is not None
     schedule = run.recipe.finetune.model_dump(mode="json")
-    result = {
-        "what": "fine-tune and one-shot evaluation of the same candidates of a run: cost, and rank correlation",
-        "command": shlex.join(["python", "benchmarks/evaluators.py", *sys.argv[1:]]),
-        "hardware": f"{hardware()}, {torch.get_num_threads()} threads",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "mac_rule": run.recipe.policy.mac_rule,
-        "data": run.recipe.data.name,
-        "space": run.recipe.space.name,
-        "supernet_epochs": run.recipe.supernet.epochs,
-        "finetune": schedule,
-        "seconds_per_candidate": costs(rows, made),
-        "rankings": rankings(rows, made),
-        "rows": [{key: value for key, value in row.items() if key != "made_of"} for row in rows],
-    }
+    result = record(
+        "fine-tune and one-shot evaluation of the same candidates of a run: cost, and rank correlation",
+        run.recipe.policy.mac_rule,
+        [{key: value for key, value in row.items() if key != "made_of"} for row in rows],
+        hardware=f"{hardware()}, {torch.get_num_threads()} threads",
+        data=run.recipe.data.name,
+        space=run.recipe.space.name,
+        supernet_epochs=run.recipe.supernet.epochs,
+        finetune=schedule,
+        seconds_per_candidate=costs(rows, made),
+        rankings=rankings(rows, made),
+    )
     path = given.out or RESULTS / f"{given.name}.json"
     write_json(path, result)
-    for record in result["seconds_per_candidate"]:
-        print(f"{record['name']:10} {record['mean_seconds']:.2f} s a candidate (n = {record['n']})")
-    for record in result["rankings"]:
-        who = " and ".join(f"{name} (seed {seed})" for name, seed in (record["one"], record["other"]))
-        print(f"tau of {who}: {record['tau_accuracy']} (final exit {record['tau_final_exit_accuracy']})")
+    for cost in result["seconds_per_candidate"]:
+        print(f"{cost['name']:10} {cost['mean_seconds']:.2f} s a candidate (n = {cost['n']})")
+    for ranking in result["rankings"]:
+        who = " and ".join(f"{name} (seed {seed})" for name, seed in (ranking["one"], ranking["other"]))
+        print(f"tau of {who}: {ranking['tau_accuracy']} (final exit {ranking['tau_final_exit_accuracy']})")
     print(f"written: {path}")
 
 

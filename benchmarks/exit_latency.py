@@ -14,11 +14,8 @@ beside each the same backbone with its last exit only. `--write NAME` writes ben
 
 import argparse
 import json
-import platform
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
 from time import perf_counter
@@ -30,8 +27,8 @@ import onnxruntime
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.export import Model
+from record import RESULTS, hardware, record
 
-RESULTS = Path(__file__).parent / "results"
 CLASSES = tuple("0123456789")
 Row = dict[str, Any]
 
@@ -155,26 +152,13 @@ def _text(cell: object) -> str:
 
 
 def result(rows: list[Row], command: str) -> Row:
-    return {
-        "what": "Latency of an exported early-exit network by the exit taken, ONNX Runtime, CPU, batch 1, one thread.",
-        "command": command,
-        "hardware": f"{processor()}, one thread, onnxruntime {onnxruntime.__version__}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "mac_rule": "executed",
-        "rows": rows,
-    }
-
-
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def commit() -> str:
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "--verify", "-q", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or "none"
+    return record(
+        "Latency of an exported early-exit network by the exit taken, ONNX Runtime, CPU, batch 1, one thread.",
+        "executed",
+        rows,
+        command=command,
+        hardware=f"{hardware()}, one thread, onnxruntime {onnxruntime.__version__}",
+    )
 
 
 def arguments() -> argparse.Namespace:

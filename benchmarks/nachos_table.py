@@ -21,8 +21,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from collect import RESULTS, delivered, named
+from collect import delivered, named
 from offramp.run_folder import RunFolder
+from record import RESULTS
 
 Row = dict[str, Any]
 Figure = tuple[float, float, float | None]

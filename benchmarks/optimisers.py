@@ -9,22 +9,18 @@ that was stopped are those of its last leg. Writes benchmarks/results/NAME.json 
 
 import argparse
 import json
-import shlex
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, pstdev
 from time import monotonic
 from typing import Any
 
-from collect import RESULTS, hardware
-from exit_latency import commit
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.data import Task, task
 from offramp.progress import track
 from offramp.run_folder import identity, write_json
 from offramp.training import TrainSettings, score, train
+from record import RESULTS, record
 
 OPTIMISERS = ("sgd", "muon")
 WORK = Path("runs/optimisers")
@@ -65,20 +61,14 @@ def main() -> None:
         for optimiser in OPTIMISERS:
             settings = TrainSettings(**given | {"optimiser": optimiser})
             rows.append(trained(architecture, data, settings, seed))
-            write_json(
-                RESULTS / f"{args.name}.json",
-                {
-                    "what": "one network trained from scratch by SGD and by Muon, same data, schedule and seeds",
-                    "command": shlex.join(["python", *sys.argv]),
-                    "hardware": hardware(),
-                    "date": f"{datetime.now(UTC):%Y-%m-%d}",
-                    "commit": commit(),
-                    "mac_rule": "executed",
-                    "exit_macs": cost(architecture).leaving("macs", "executed"),
-                    "settings": TrainSettings(**given).model_dump(exclude={"optimiser"}),
-                    "rows": rows,
-                },
+            made = record(
+                "one network trained from scratch by SGD and by Muon, same data, schedule and seeds",
+                "executed",
+                rows,
+                exit_macs=cost(architecture).leaving("macs", "executed"),
+                settings=TrainSettings(**given).model_dump(exclude={"optimiser"}),
             )
+            write_json(RESULTS / f"{args.name}.json", made)
     for optimiser in OPTIMISERS:
         found = [row for row in rows if row["name"] == optimiser]
         exits = zip(*(row["exit_accuracy"] for row in found))

@@ -14,11 +14,6 @@ Writes benchmarks/results/predictors.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,19 +24,20 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.pipeline import Run
 from offramp.policy import Goal, Policy, ScoreTable, operate, tune
+from offramp.run_folder import write_json
 from offramp.search import Evaluation, Problem, Trial
 from offramp.search.costs import Costs
 from offramp.search.proposers.surrogate import PREDICT, Predictor
 from offramp.search.sampling import draw
 from offramp.search.surrogates import tau
 from offramp.spaces import Candidate, space
+from record import RESULTS, record
 
 SIZES = (16, 32, 64)
 REPEATS = 5
 UNSEEN = 80
 SAMPLES, CLASSES = 300, 10
 BOUND = 0.3  # J x cycles
-RESULTS = Path(__file__).parent / "results"
 
 
 def scores(architecture: Architecture) -> ScoreTable:
@@ -138,13 +134,7 @@ def main() -> None:
                     these = [r["tau"] for r in mine if (r["metric"], r["trials"], r["predict"]) == (metric, size, way)]
                     cells.append(f"{way} {np.mean(these):+.3f} ({np.std(these):.3f})")
                 print(f"{name}: {metric} from {size} trials: {', '.join(cells)}", flush=True)
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    record = {
-        "what": __doc__.splitlines()[0], "command": f"python benchmarks/predictors.py {' '.join(sys.argv[1:])}".strip(),
-        "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, shared",
-        "date": time.strftime("%Y-%m-%d"), "commit": head.stdout.strip(), "mac_rule": "executed", "rows": found,
-    }  # fmt: skip
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(given.out, record(__doc__.splitlines()[0], "executed", found))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ processor's for one setting, from the logits on. Writes benchmarks/results/thres
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -25,13 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from collect import RESULTS
-from exit_latency import commit
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.policy import Goal, Operation, Policy, ScoreTable, grid_score, operate, tune
 from offramp.run_folder import write_json
-from threshold_tuning import hardware
+from record import RESULTS, record
 
 MEASURE = "margin"
 TARGETS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -147,13 +143,11 @@ def main() -> None:
     seconds = {
         name: mean(r["seconds"] for r in found if r["name"] == name) for name in dict.fromkeys(r["name"] for r in found)
     }
-    result = {
-        "what": "AEBNAS's threshold grid and the default tuner on the same score tables; accuracy and mean_macs are on "
-        "test images, set_accuracy and set_mean_macs on those that thresholds were set on",
-        "command": shlex.join(["python", "benchmarks/threshold_grid.py", *sys.argv[1:]]), "hardware": hardware(),
-        "date": datetime.now(UTC).date().isoformat(), "commit": commit(), "mac_rule": "executed",
-        "measure": MEASURE, "seconds": seconds, "summary": summary(found), "rows": found,
-    }  # fmt: skip
+    result = record(
+        "AEBNAS's threshold grid and the default tuner on the same score tables; accuracy and mean_macs are on test "
+        "images, set_accuracy and set_mean_macs on those that thresholds were set on",
+        "executed", found, measure=MEASURE, seconds=seconds, summary=summary(found),
+    )  # fmt: skip
     write_json(given.out, result)
     print(json.dumps({"seconds": seconds, "summary": result["summary"]}, indent=1))
 

@@ -7,14 +7,9 @@ Two things are measured on made-up tables (no network, no images):
 Writes benchmarks/results/threshold_tuning.json; `--quick` prints only.
 """
 
-import json
-import platform
-import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -22,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from offramp.policy import MEASURES, Curve, Goal, Policy, ScoreTable, curve, operate, tune
+from offramp.run_folder import write_json
+from record import RESULTS, hardware, record
 
-RESULTS = Path(__file__).parent / "results" / "threshold_tuning.json"
 # Exits and samples: too large for the search's block moves to be brute force themselves, small enough for brute force.
 SIZES = ((3, 300), (3, 1000), (4, 30), (4, 60), (4, 150), (5, 15), (5, 40))
 Row = dict[str, Any]
@@ -141,25 +137,17 @@ def time_row(name: str, times: dict[str, float], evaluated: int, naive: float) -
     return row | {"naive_seconds": total, "times_faster": total / times["processor_seconds"]}
 
 
-def hardware() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, one core, numpy {np.__version__}, Python {platform.python_version()}"
-
-
 def main() -> None:
     quick = "--quick" in sys.argv
     rows = [*time_rows(2 if quick else 9), *gap_rows(2 if quick else 40)]
-    head = subprocess.run(["git", "rev-parse", "--verify", "--quiet", "HEAD"], capture_output=True, text=True)
-    record = {
-        "what": "Threshold tuning: gap to brute force, time of the curve. Gaps are in accuracy (0..1), those of "
+    result = record(
+        "Threshold tuning: gap to brute force, time of the curve. Gaps are in accuracy (0..1), those of "
         "cost_at_accuracy in shares of the last exit's cost.",
-        "command": "OMP_NUM_THREADS=1 python benchmarks/threshold_tuning.py", "hardware": hardware(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": head.stdout.strip() or "before the first commit", "mac_rule": "none: made-up costs", "rows": rows,
-    }  # fmt: skip
+        "none: made-up costs", rows,
+        command="OMP_NUM_THREADS=1 python benchmarks/threshold_tuning.py", hardware=f"{hardware()}, one thread",
+    )  # fmt: skip
     if not quick:
-        RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(RESULTS / "threshold_tuning.json", result)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,17 @@ factors between cost models.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scipy.stats import kendalltau, spearmanr
 
-from collect import RESULTS, hardware
 from offramp.architecture import Architecture
 from offramp.cost import Mapping, Reference, backbone_alone, map_network
 from offramp.run_folder import write_json
 from offramp.spaces import space
+from record import RESULTS, record
 
 DEVICE = "quad-edge-tpu"
 SETTINGS = (("1 core", 1, "wait"), ("4 cores, wait", 4, "wait"), ("4 cores, speculate", 4, "speculate"))
@@ -184,23 +182,12 @@ def main() -> None:
         parser.error(f"{options.shares} names {sorted(unknown)}; a network is named as {name_of(SIX[0].exits)!r} is")
     rows = [row for setting in SETTINGS for row in measure(*setting, measured)]
     show(rows)
-    command = "python benchmarks/zniber_networks.py" + (f" --shares {options.shares}" if options.shares else "")
-    write_json(
-        RESULTS / "zniber-networks.json",
-        {
-            "what": "published networks of Zniber et al. costed by our model: one core, four cores, branches that wait "
-            "or run ahead; every mapping is for least ET, by the published shares or, where none are known, for full "
-            "depth; single heads; n = 1 as costs are deterministic",
-            "command": command,
-            "hardware": hardware(),
-            "date": datetime.date.today().isoformat(),
-            "commit": subprocess.run(
-                ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-            ).stdout.strip(),
-            "mac_rule": "executed",
-            "rows": rows,
-        },
+    what = (
+        "published networks of Zniber et al. costed by our model: one core, four cores, branches that wait or run "
+        "ahead; every mapping is for least ET, by the published shares or, where none are known, for full depth; "
+        "single heads; n = 1 as costs are deterministic"
     )
+    write_json(RESULTS / "zniber-networks.json", record(what, "executed", rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""What every file of results says of how it was made: command, hardware, date, commit."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(what: str, mac_rule: str, rows: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """The content of a file of results; `more` comes before the rows, and may replace `command` and `hardware`."""
+    return {
+        "what": what,
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "hardware": hardware(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit(),
+        "mac_rule": mac_rule,
+        **more,
+        "rows": list(rows),
+    }
+
+
+def hardware() -> str:
+    """Cores, processor and torch; on a GPU its name."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{os.cpu_count()} cores, {model}, torch {torch.__version__}"
+
+
+def commit() -> str:
+    """Of the code that made the figures; "none" outside a repository."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "--verify", "-q", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or "none"
