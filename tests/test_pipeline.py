@@ -55,6 +55,21 @@ def test_a_folder_whose_recipe_has_keys_that_are_no_more_names_them(tmp_path):
     assert any(problem.startswith("gone") for problem in caught.value.problems)
 
 
+def test_the_name_of_a_delivered_budget_is_not_used_for_another(tmp_path):
+    def opened(macs):
+        return Run.open(Recipe.parse(f'{MINIMAL}[deliver]\nbudgets = [{{name = "a", mean_macs = {macs}}}]'), tmp_path)
+
+    opened(1e5)
+    opened(2e5)  # nothing was delivered yet
+    delivered = tmp_path / "chosen" / "a"
+    delivered.mkdir(parents=True)
+    (delivered / "metrics.json").write_text("{}")
+    opened(2e5)
+    with pytest.raises(RecipeError) as caught:
+        opened(1e5)
+    assert any("'a' was delivered for another budget" in problem for problem in caught.value.problems)
+
+
 FINE = ["search.evaluator=fine-tune"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -89,6 +90,8 @@ def deliver(
     metrics |= {"seed": seed, "train_seconds": round(time.monotonic() - started, 1), "kind": kind(net.architecture)}
     if export:
         metrics["onnx"] = _exported(net, policy, folder / "model.onnx", recipe, task)
+        if counted.npu:
+            metrics |= on_npu(net, policy, test, folder / "tflite", metrics["device"], task)
     write_json(folder / "metrics.json", metrics)
     for checkpoint in ("checkpoint", "checkpoint.quantized"):
         (folder / checkpoint).unlink(missing_ok=True)
@@ -230,6 +233,25 @@ def on_device(policy: Policy, test: ScoreTable, architecture: Architecture, cost
         "static_et": static["et_avg"][0],
         "dynamic_efficiency": means["dynamic_efficiency"],
         "exit_overhead_mj": means["exit_overhead_mj"],
+    }
+
+
+def on_npu(
+    net: EarlyExitNet, policy: Policy, test: ScoreTable, folder: Path, device: str, task: Task
+) -> dict[str, Any]:
+    """Latencies in ms and memory in bytes with the weights of `net`, whose stages are written to `folder` as TFLite."""
+    from offramp.export import export_tflite
+
+    made = export_tflite(net, policy, folder, classes=task.classes, images=task.train.images)
+    files = [(folder / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
+    costs = cost(net.architecture, device, files)
+    latency = costs.leaving("latency_ms")
+    return {
+        "latency_ms": operate(policy, test, latency).mean_cost,
+        "exit_latency_ms": list(latency),
+        "stage_latency_ms": [stage.latency_ms for stage in costs.stages],
+        "npu_weight_bytes": costs.total.weight_bytes,
+        "npu_activation_bytes": costs.total.activation_bytes,
     }
 
 

@@ -243,12 +243,24 @@ class Run:
         """Keep the recipe in the folder; refuse to go on with one that asks for something else."""
         path, text = self.folder.recipe, self.recipe.to_toml()
         if path.exists():
-            changed = differences(_stored(path), tomllib.loads(text))
-            refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]
+            stored = _stored(path)
+            changed = differences(stored, tomllib.loads(text))
+            refused = [line for line in changed if not line.startswith(_MAY_CHANGE)] + self._taken(stored)
             if refused:
                 hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
                 raise RecipeError(f"{path} belongs to another run", [*refused, hint])
         write_text(path, text)
+
+    def _taken(self, stored: Mapping[str, Any]) -> list[str]:
+        """Budgets under whose name a network was delivered for another one, as lines."""
+        before = {budget["name"]: budget for budget in stored.get("deliver", {}).get("budgets", [])}
+        return [
+            f"deliver.budgets: {budget.name!r} was delivered for another budget; give the new one another name"
+            for budget in self.recipe.deliver.budgets
+            if budget.name in before
+            and Budget(**before[budget.name]) != budget
+            and (self.folder.chosen(budget.name) / "metrics.json").exists()
+        ]
 
     def _study(self, name: str) -> Study:
         settings = self.recipe.search

@@ -57,9 +57,14 @@ class Costs:
         self.network = lru_cache(_REMEMBERED)(self._network)
         self.leaving = lru_cache(_REMEMBERED)(self._leaving)
 
+    @property
+    def npu(self) -> bool:
+        """Whether the device is an NPU, whose latencies depend on the weights: here random ones stand in for them."""
+        return isinstance(self._model, NpuModel)
+
     def known(self, candidate: Candidate) -> dict[str, float]:
         """What is quick and needs no evaluation: as `analytic_costs`, and the least that means on the device can be."""
-        if isinstance(self._model, NpuModel):
+        if self.npu:
             return analytic_costs(candidate)
         leaving = self.leaving(candidate.architecture)
         least = {f"least_{name}": min(leaving[name]) for name in BUDGETS if name in leaving}
@@ -89,7 +94,7 @@ class Costs:
             return found
         energy, latency = costs.leaving("energy_mj"), costs.leaving("latency_ms")
         overhead = (0.0,) * len(energy)
-        if isinstance(self._model, NpuModel):
+        if self.npu:
             return found | {"mean_latency_ms": latency}
         if self.mapping != "none" and isinstance(self._model, DeviceModel):
             mapped = map_network(architecture, self._model, self.mapping)
