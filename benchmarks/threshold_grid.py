@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 
 from offramp.architecture import Architecture
-from offramp.cost import cost
 from offramp.policy import Goal, Operation, Policy, ScoreTable, grid_score, operate, tune
 from offramp.run_folder import write_json
+from offramp.search.costs import Costs
 from record import RESULTS, record
 
 MEASURE = "margin"
 TARGETS = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Where the targets lie between the costs of leaving at the first and at the last exit."""
 Exits = tuple[int, ...]
-Costs = Callable[[Exits], tuple[float, ...]]
+CostsOf = Callable[[Exits], tuple[float, ...]]
 Row = dict[str, Any]
 
 
@@ -47,16 +47,7 @@ def tables(folder: Path) -> tuple[ScoreTable, ScoreTable, str, str]:
     return test.rows(order[:half]), test.rows(order[half:]), "half of test", "other half of test"
 
 
-def costs_of(architecture: Architecture) -> Costs:
-    """Executed MACs of leaving at each of the exits kept, given by their place among the exits."""
-
-    def leaving(exits: Exits) -> tuple[float, ...]:
-        return cost(architecture.with_exits(tuple(architecture.exits[e] for e in exits))).leaving()
-
-    return leaving
-
-
-def tuned(table: ScoreTable, costs: Costs, goal: Goal) -> tuple[Exits, Policy, Operation]:
+def tuned(table: ScoreTable, costs: CostsOf, goal: Goal) -> tuple[Exits, Policy, Operation]:
     """The best of `tune` over every subset of the exits that keeps the last."""
     last = table.exits - 1
     subsets = [(*early, last) for count in range(table.exits) for early in combinations(range(last), count)]
@@ -78,7 +69,7 @@ def rows(folder: Path) -> Iterator[Row]:
     architecture = Architecture.load(folder / "architecture.json")
     table, test, set_on, split = tables(folder)
     common = {"network": "/".join(folder.parts[-3:]), "seed": 0, "set_on": set_on, "split": split}
-    costs = costs_of(architecture)
+    costs = Costs().of_exits(architecture, "mean_macs")
     whole = costs(tuple(range(table.exits)))
     for share in TARGETS:
         target = whole[0] + share * (whole[-1] - whole[0])
@@ -95,7 +86,7 @@ def rows(folder: Path) -> Iterator[Row]:
             yield {"name": name, "target": target, "seconds": seconds, **common, **figures(found, test, costs)}
 
 
-def figures(found: tuple[Exits, Policy, Operation], test: ScoreTable, costs: Costs) -> Row:
+def figures(found: tuple[Exits, Policy, Operation], test: ScoreTable, costs: CostsOf) -> Row:
     """What a setting came to where it was set, and what it comes to on test images."""
     exits, policy, operation = found
     tested = operate(policy, test.keep(exits), costs(exits))

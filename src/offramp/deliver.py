@@ -274,11 +274,7 @@ def subset_records(
     architecture: Architecture, measure: str, mac_rule: str, select: ScoreTable, test: ScoreTable
 ) -> list[dict[str, Any]]:
     """As `curve_records`, over every subset of the exits: `exits` are those kept, by their number in the network."""
-
-    def leaving(exits: tuple[int, ...]) -> tuple[float, ...]:
-        kept = architecture.with_exits(tuple(architecture.exits[e] for e in exits))
-        return cost(kept).leaving("macs", mac_rule)
-
+    leaving = Costs(mac_rule).of_exits(architecture, "mean_macs")
     found = subset_curve(select, leaving, measures=measure, climbs=_SUBSET_CLIMBS)
     return [
         {"exits": list(exits), **curve_record(point, test.keep(exits), leaving(exits))}
