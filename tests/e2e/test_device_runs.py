@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from large_digits import large_digits
 from typer.testing import CliRunner
 
 from offramp import cost
@@ -63,10 +63,7 @@ check_images = 20
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("device")
-    digits = load_digits()
-    images = (digits.images * 255 / 16).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)
-    np.savez(folder / "digits.npz", images=np.stack([images] * 3, axis=-1), labels=digits.target)
-    run = Run.open(Recipe.parse(RECIPE.format(root=folder / "digits.npz")), folder / "run")
+    run = Run.open(Recipe.parse(RECIPE.format(root=large_digits(folder))), folder / "run")
     run.carry_out()
     return run
 

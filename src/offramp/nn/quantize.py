@@ -80,7 +80,7 @@ def install_quick(net: EarlyExitNet) -> None:
     """Make `net`, in float and in place, round at the precision of its architecture with steps found in every batch.
 
     It keeps its batch norms and gets no parameters: what it trains are the weights in float, which a supernet shares
-    among all bit-widths. Per output channel, a kernel rounds to the same integers before as after folding.
+    among all bit-widths. Where the norm's scale is positive, a kernel rounds to the same integers as after folding.
 
     Raises:
         ValueError: bits that cannot be computed.

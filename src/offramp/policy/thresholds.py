@@ -65,20 +65,15 @@ class TunedThresholds(Thresholds):
         return tune(table, costs, self.goal, measures=self.measures, restarts=self.restarts)
 
 
-@dataclass(frozen=True)
-class OwnThresholds(Thresholds):
+class OwnThresholds(TunedThresholds):
     """Those that came with the network, under the first of `measures`; tuned where there are none."""
-
-    goal: Goal
-    measures: tuple[str, ...]
-    restarts: int = 4
 
     def set(
         self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None
     ) -> Setting:
         """See `Thresholds.set`; `feasible` says whether the goal's constraint happens to hold."""
         if own is None:
-            return TunedThresholds(self.goal, self.measures, self.restarts).set(table, costs)
+            return super().set(table, costs)
         policy = Policy(self.measures[0], own)
         operation = operate(policy, table, costs)
         return Setting(policy, operation, self.goal.holds(operation.accuracy, operation.mean_cost))
