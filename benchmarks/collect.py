@@ -21,12 +21,14 @@ import numpy as np
 
 from offramp.architecture import Architecture
 from offramp.cost import MAC_RULES, cost
-from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
+from offramp.policy import Policy, ScoreTable, cost_at, exit_calibration, policy_calibration
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
 from record import RESULTS, record
 
 Row = dict[str, Any]
+
+_SHARED = ("seed", "split", "n", "mac_rule")
 
 
 def delivered(run: RunFolder) -> list[Row]:
@@ -66,6 +68,32 @@ def calibrated(folder: Path) -> Row:
         "calibration_error": policy_calibration(policy, table),
         "exit_calibration_error": list(exit_calibration(table, policy.measure)),
     }
+
+
+def savings(rows: list[Row], run: RunFolder) -> list[Row]:
+    """Per early-exit network and static one trained beside it: mean MACs with thresholds for the static one's accuracy.
+
+    The static one's accuracy and MACs are means over its seeds, on test; thresholds are those of `curve.json`, tuned on
+    select. Where the network never is that accurate, `mean_macs` and `saving` are None.
+    """
+    statics: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["name"].startswith("static-"):
+            statics.setdefault(row["name"], []).append(row)
+    found = []
+    for row in (row for row in rows if row["kind"] == "early-exit"):
+        tested = [point["test"] for point in json.loads((run.chosen(row["network"]) / "curve.json").read_text())]
+        for name, group in statics.items():
+            accuracy, macs = mean(r["accuracy"] for r in group), mean(r["mean_macs"] for r in group)
+            needed = cost_at(accuracy, [t["mean_macs"] for t in tested], [t["accuracy"] for t in tested])
+            found.append(
+                {
+                    "name": f"{row['name']} as accurate as {name}", "of": row["network"], **{key: row[key] for key in _SHARED},
+                    "accuracy": accuracy, "mean_macs": needed, "static_macs": macs, "static_seeds": len(group),
+                    "saving": None if needed is None else 1 - needed / macs,
+                }
+            )  # fmt: skip
+    return found
 
 
 def searched(run: RunFolder) -> list[Row]:
@@ -115,7 +143,8 @@ def others(rows: list[Row], name: str) -> list[Row]:
 def collected(run: RunFolder, recipe: str, note: str) -> Row:
     """What is told of one run, and its rows."""
     log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
-    rows = delivered(run) + searched(run)
+    trained = delivered(run)
+    rows = trained + savings(trained, run) + searched(run)
     found = record(
         f"networks trained by {recipe}, and its search beside random search",
         rows[0]["mac_rule"] if rows else "none: no rows",
@@ -163,13 +192,18 @@ def main() -> None:
         rows = named(rows, options.name)
     write_json(path, found)
     for name in dict.fromkeys(row["name"] for row in rows):
-        group = [row for row in rows if row["name"] == name]
-        accuracies = [row["accuracy"] for row in group]
-        spread = f" +- {pstdev(accuracies):.4f}" if len(group) > 1 else ""
-        macs = mean(row["mean_macs"] for row in group) / 1e6
-        print(
-            f"{name:24} {mean(accuracies):.4f}{spread} at {macs:.3f} MMACs  ({group[0]['split']}, {len(group)} seeds)"
-        )
+        print(summary(name, [row for row in rows if row["name"] == name]))
+
+
+def summary(name: str, group: list[Row]) -> str:
+    """One line on the rows of one name."""
+    accuracies, of = [row["accuracy"] for row in group], f"({group[0]['split']}, {len(group)} seeds)"
+    if any(row["mean_macs"] is None for row in group):
+        return f"{name:36} {mean(accuracies):.4f} is not reached by every seed  {of}"
+    spread = f" +- {pstdev(accuracies):.4f}" if len(group) > 1 else ""
+    macs = mean(row["mean_macs"] for row in group)
+    saving = f", {1 - macs / group[0]['static_macs']:.1%} fewer" if "static_macs" in group[0] else ""
+    return f"{name:36} {mean(accuracies):.4f}{spread} at {macs / 1e6:.3f} MMACs{saving}  {of}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_tables import every_policy, lifelike_table, naive_operation, random_table, tables
 
-from offramp.policy import MEASURES, Curve, Goal, ScoreTable, curve, operate, tune
+from offramp.policy import MEASURES, Curve, Goal, ScoreTable, cost_at, curve, operate, tune
 
 COSTS = [1.0, 2.5, 2.0, 5.0]
 
@@ -109,3 +109,12 @@ def test_one_point_when_all_exits_agree():
 def test_arguments_that_do_not_fit():
     with pytest.raises(ValueError, match="max_points must be at least 2, not 1"):
         curve(random_table(5, 3, 3, 0), COSTS[:3], max_points=1)
+
+
+def test_cost_at_an_accuracy_lies_between_the_neighbours() -> None:
+    costs, accuracies = [3.0, 1.0, 2.0, 4.0], [0.8, 0.5, 0.7, 0.75]
+    assert cost_at(0.6, costs, accuracies) == pytest.approx(1.5)
+    assert cost_at(0.8, costs, accuracies) == 3.0
+    assert cost_at(0.75, costs, accuracies) == pytest.approx(2.5)
+    assert cost_at(0.1, costs, accuracies) == 1.0
+    assert cost_at(0.81, costs, accuracies) is None

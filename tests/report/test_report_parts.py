@@ -69,6 +69,19 @@ def test_static_comparison_never_claims_more_than_was_measured(files: Files) -> 
     assert "No static network was trained" in static_saving(best, [])
 
 
+def test_at_a_static_networks_accuracy_the_curve_tells_what_is_saved(files: Files) -> None:
+    best, static = files.chosen[0], min(files.baselines, key=lambda b: b.spread("test_accuracy").mean)
+    accuracy, macs = static.spread("test_accuracy").mean, static.spread("mean_macs").mean
+    needed = [member.macs_at(accuracy) for member in best.members]
+    assert all(n is not None and n < member.metrics["static_macs"] for n, member in zip(needed, best.members))
+    saved = 1 - np.mean([n for n in needed if n is not None]) / macs
+    words = f"{abs(100 * saved):.0f}\N{NO-BREAK SPACE}% {'fewer' if saved > 0 else 'more'} MACs"
+    assert f"thresholds for that accuracy, the early-exit network takes {words}." in static_saving(best, [static])
+    perfect = replace(static.first, metrics=static.first.metrics | {"test_accuracy": 1.0})
+    assert best.first.macs_at(1.0) is None
+    assert "thresholds for that" not in static_saving(best, [replace(static, members=(perfect,))])
+
+
 def test_an_unused_last_exit_makes_no_saving_to_praise(files: Files) -> None:
     group = files.chosen[0]
     metrics = group.first.metrics | {"exits": [record | {"share": 0.0} for record in group.first.exits]}

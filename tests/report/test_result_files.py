@@ -56,7 +56,8 @@ def names(found: dict) -> list[str]:
 def test_one_run_makes_a_file(script, finished, tmp_path):
     found = collect(script, finished, tmp_path, "--note", "busy")
     searches = ["one-shot search", "one-shot random"]
-    assert names(found) == ["best", "static-0.10M", "static-0.25M", "tiny", *searches]
+    trained = [name for name in names(found) if "as accurate" not in name]
+    assert trained == ["best", "static-0.10M", "static-0.25M", "tiny", *searches]
     assert found["what"].startswith("networks trained by recipes/gathered.toml")
     assert (found["note"], found["step_seconds"]) == ("busy", [{"event": "search", "seconds": 12.5}])
 
@@ -74,6 +75,21 @@ def test_rows_tell_both_mac_rules_and_calibration_of_the_files(script, finished,
     assert row["exit_calibration_error"] == [e["calibration_error"] for e in metrics["exits"]]
 
 
+def test_what_is_saved_at_a_static_networks_accuracy(script, finished, tmp_path, capsys):
+    rows = collect(script, finished, tmp_path)["rows"]
+    static = next(row for row in rows if row["name"] == "static-0.10M")
+    saved = [row for row in rows if row["name"] == "best as accurate as static-0.10M"]
+    assert [row["seed"] for row in saved] == [0, 1, 2]
+    assert {row["accuracy"] for row in saved} == {static["accuracy"]}
+    for row in saved:
+        points = json.loads((finished / "chosen" / row["of"] / "curve.json").read_text())
+        enough = [p["test"]["mean_macs"] for p in points if p["test"]["accuracy"] >= static["accuracy"]]
+        short = [p["test"]["mean_macs"] for p in points if p["test"]["mean_macs"] < min(enough)]
+        assert max(short, default=0) <= row["mean_macs"] <= min(enough)
+        assert row["saving"] == pytest.approx(1 - row["mean_macs"] / static["mean_macs"])
+    assert "best as accurate as static-0.10M" in capsys.readouterr().out
+
+
 def test_networks_of_several_budgets_are_not_seeds_of_one(script, finished, tmp_path):
     found = collect(script, finished, tmp_path, "--name", "nachos")
     networks = {row["network"]: row["name"] for row in found["rows"] if "network" in row}
@@ -86,8 +102,9 @@ def test_networks_of_several_budgets_are_not_seeds_of_one(script, finished, tmp_
 
 def test_runs_go_to_one_file_by_name_and_are_replaced_there(script, single, tmp_path):
     first = collect(script, single, tmp_path, "--name", "no-peak", "--note", "first")
-    mine = ["no-peak", "no-peak static-0.10M", "no-peak static-0.25M", "no-peak one-shot search"]
-    assert names(first) == [*mine, "no-peak one-shot random"]
+    mine = ["no-peak", "no-peak static-0.10M", "no-peak static-0.25M"]
+    mine += [f"no-peak best as accurate as static-{macs}M" for macs in ("0.10", "0.25")]
+    assert names(first) == [*mine, "no-peak one-shot search", "no-peak one-shot random"]
     assert {row["network"] for row in first["rows"] if row["name"] == "no-peak"} == {
         "best", "best-seed1", "best-seed2"
     }  # fmt: skip

@@ -115,6 +115,28 @@ def curve(
     )
 
 
+def cost_at(accuracy: float, costs: Sequence[float], accuracies: Sequence[float]) -> float | None:
+    """The cost at which operating points of one network first reach `accuracy`, linear between neighbours.
+
+    Args:
+        accuracy: in 0..1.
+        costs: (P,), in any order.
+        accuracies: (P,), as measured; on another split than the one tuned on they need not rise with cost.
+
+    Returns:
+        None where no point is that accurate.
+    """
+    order = np.argsort(costs, kind="stable")
+    cost, reached = np.asarray(costs)[order], np.maximum.accumulate(np.asarray(accuracies)[order])
+    if accuracy > reached[-1]:
+        return None
+    after = int(np.searchsorted(reached, accuracy))
+    if after == 0:
+        return float(cost[0])
+    part = (accuracy - reached[after - 1]) / (reached[after] - reached[after - 1])
+    return float(cost[after - 1] + part * (cost[after] - cost[after - 1]))
+
+
 def _swept(
     table: ScoreTable,
     costs: Sequence[float] | NDArray[np.float64],

@@ -12,12 +12,13 @@ from typing import Any
 
 from offramp.architecture import Architecture
 from offramp.cost import NetworkCost, cost
-from offramp.policy import Policy, ScoreTable
+from offramp.policy import Policy, ScoreTable, cost_at
 from offramp.report._json import read_json
 from offramp.report._numbers import Spread
 
 _SEEDED = re.compile(r"(?P<name>.+)-seed-?\d+")
 _BASELINE = "static-"
+_TESTED = {"accuracy": "test_accuracy", "mean_macs": "mean_macs"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Delivered:
         """The operating points of `curve.json`, cheapest first; None where there is no such file."""
         path = self.folder / "curve.json"
         return list(read_json(path)) if path.exists() else None
+
+    def macs_at(self, accuracy: float) -> float | None:
+        """Mean MACs with thresholds at which it has this test accuracy; None where it never has, or has no curve."""
+        tested = [point["test"] for point in self.curve or ()] + [{k: self.metrics[f] for k, f in _TESTED.items()}]
+        return cost_at(accuracy, [t["mean_macs"] for t in tested], [t["accuracy"] for t in tested])
 
     @cached_property
     def subsets(self) -> list[dict[str, Any]] | None:

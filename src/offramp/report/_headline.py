@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from offramp.report._delivered import Group
 from offramp.report._files import Files
-from offramp.report._numbers import change, count, interval, percent, points, si, signed_points, size
+from offramp.report._numbers import Spread, change, count, interval, percent, points, si, signed_points, size
 from offramp.report._words import listed, mac_rule
 
 
@@ -94,15 +94,25 @@ def static_saving(group: Group, baselines: Sequence[Group]) -> str:
         best = max(baselines, key=lambda b: b.spread("test_accuracy").mean)
         return (
             f"No static network trained beside it is as accurate; the best, {best.name}, reaches "
-            f"{best.spread('test_accuracy').percent()} at {best.spread('mean_macs').si()} MACs."
+            f"{best.spread('test_accuracy').percent()} at {best.spread('mean_macs').si()} MACs.{_at_equal(group, best)}"
         )
     cheapest = min(equal, key=lambda b: b.spread("mean_macs").mean)
     dear = cheapest.spread("mean_macs").mean
     return (
         f"The cheapest static network trained beside it that is at least as accurate, {cheapest.name}, has "
         f"{cheapest.spread('test_accuracy').percent()} at {si(dear)} MACs: "
-        f"the early-exit network takes {_macs(macs / dear)}."
+        f"the early-exit network takes {_macs(macs / dear)}.{_at_equal(group, cheapest)}"
     )
+
+
+def _at_equal(group: Group, static: Group) -> str:
+    """What thresholds for the static network's accuracy would take; nothing where a seed does not reach it."""
+    accuracy, macs = static.spread("test_accuracy").mean, static.spread("mean_macs").mean
+    needed = [member.macs_at(accuracy) for member in group.members if not member.is_static]
+    found = [value for value in needed if value is not None]
+    if not found or len(found) < len(group.members):
+        return ""
+    return f" With thresholds for that accuracy, the early-exit network takes {_macs(Spread.of(found).mean / macs)}."
 
 
 def _sample(group: Group, files: Files) -> str:
