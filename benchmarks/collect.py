@@ -88,10 +88,11 @@ def savings(rows: list[Row], run: RunFolder) -> list[Row]:
             needed = cost_at(accuracy, [t["mean_macs"] for t in tested], [t["accuracy"] for t in tested])
             found.append(
                 {
-                    "name": f"{row['name']} as accurate as {name}", "of": row["network"], **{key: row[key] for key in _SHARED},
+                    "name": f"{row['name']} as accurate as {name}", "of": row["network"],
                     "accuracy": accuracy, "mean_macs": needed, "static_macs": macs, "static_seeds": len(group),
                     "saving": None if needed is None else 1 - needed / macs,
                 }
+                | {key: row[key] for key in _SHARED}
             )  # fmt: skip
     return found
 
