@@ -31,7 +31,8 @@ from offramp.export import ModelError, StagedModel, export_tflite
 from offramp.export._tflite import stage_graphs
 from offramp.layers import layers
 from offramp.nn import EarlyExitNet
-from offramp.nn.quantize import Rounding, positive, quantize
+from offramp.nn.quantize import quantize
+from offramp.nn.rounding import Rounding, positive
 from offramp.policy import Policy
 from offramp.spaces import space
 from offramp.tflite import write

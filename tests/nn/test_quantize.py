@@ -8,7 +8,8 @@ from offramp.architecture import Architecture, Branch, Conv, Precision, Separabl
 from offramp.data import task
 from offramp.deliver import keep_exits
 from offramp.nn import Supernet
-from offramp.nn.quantize import QuickConv, QuickRounding, RoundedLayer, Rounding, positive, quantize, rounds, skeleton
+from offramp.nn.quantize import quantize, rounds, skeleton
+from offramp.nn.rounding import RoundedLayer, Rounding, positive
 from offramp.policy import Policy
 from offramp.spaces import space
 from offramp.training import TrainSettings, reestimate, score, train
@@ -41,16 +42,6 @@ def test_weights_take_the_levels_of_their_bits(count):
     assert len(found) > 0.8 * 2**count
 
 
-def test_activations_take_the_levels_of_their_bits_and_0_is_one():
-    rounding, x = Rounding(4), torch.randn(2, 500)
-    with torch.no_grad():
-        rounding.calibrate(x)
-        y = rounding(torch.cat([x, torch.zeros(2, 1)], 1))
-    assert len(y.unique()) <= 16
-    assert (y[:, -1] == 0).all()
-    assert (y[:, :-1] - x).abs().mean() < 0.2
-
-
 def test_8_bits_are_near_float_and_4_bits_are_not_8():
     net, x = lively(three_exits()), images(64, (2, 9, 7))
     with torch.no_grad():
@@ -66,16 +57,6 @@ def test_gradients_pass_the_rounding_to_weights_and_steps():
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not without
     assert all(p.grad.abs().sum() > 0 for name, p in net.named_parameters() if name.endswith("conv.weight"))
-
-
-def test_the_gradient_is_that_of_learned_steps():
-    rounding = Rounding(2)
-    rounding.step.data.fill_(0.5)
-    x = torch.tensor([[0.6, 5.0, -1.0]], requires_grad=True)
-    rounding(x).sum().backward()
-    assert x.grad.tolist() == [[1.0, 0.0, 0.0]]  # outside the range nothing passes
-    expected = ((1 - 1.2) + 3 + 0) * (3 * 4) ** -0.5
-    assert float(rounding.step.grad) == pytest.approx(expected, rel=1e-5)
 
 
 def test_state_goes_through_a_dictionary_and_exits_can_be_dropped():
@@ -141,32 +122,6 @@ def test_a_slice_of_a_supernet_takes_any_bits():
         few = quantize(net, some)
         assert few(some.float()).shape == (64, len(architecture.exits), 4)
         assert {m.levels for m in few.modules() if isinstance(m, Rounding)} == {2**count, 256}
-
-
-@pytest.mark.parametrize("count", [8, 4, 2])
-def test_a_kernel_rounds_to_the_same_integers_before_as_after_folding(count):
-    generator = torch.Generator().manual_seed(count)
-    conv = QuickConv(6, 5, 3, 1, padding=1, groups=1)
-    conv.weight = torch.nn.Parameter(torch.randn(5, 6, 3, 3, generator=generator))
-    conv.bias, conv.bits = None, count
-    scale = torch.rand(5, 1, 1, 1, generator=generator) + 0.25
-    unit = torch.eye(6).view(6, 6, 1, 1)  # an image with a 1 in one channel reads that channel's kernel
-    kernels = conv(unit).detach()
-    assert all(len(row.unique()) <= 2**count for row in kernels.transpose(0, 1))
-    with torch.no_grad():
-        conv.weight *= scale
-    torch.testing.assert_close(conv(unit), kernels * scale.view(1, 5, 1, 1))
-
-
-def test_quick_rounding_suits_the_batch_and_passes_gradients():
-    x = torch.linspace(-1, 3, 200)[:, None].requires_grad_()
-    rounded = QuickRounding(4)(x)
-    assert 8 < len(rounded.unique()) <= 16
-    assert 0 in rounded
-    torch.testing.assert_close(QuickRounding(4)(x * 10), rounded * 10)  # no range is kept from batch to batch
-    rounded.sum().backward()
-    inside = (x >= rounded.min()) & (x <= rounded.max())
-    assert torch.equal(x.grad[inside], torch.ones(int(inside.sum())))
 
 
 def test_the_supernet_computes_at_the_bits_of_its_slice_and_learns_in_float():

@@ -3,7 +3,7 @@
 from offramp.cost.analytic import CostModel, LayerCost, analytic
 from offramp.cost.devices import DEVICES, Device, describe, device
 from offramp.cost.hardware import DeviceError, Hardware
-from offramp.cost.mapping import Mapping, Reference, Run, backbone_alone, map_network
+from offramp.cost.mapping import Mapping, Reference, Run, backbone_alone, cores_mapped_to, map_network
 from offramp.cost.network import MAC_RULES, ExitCost, NetworkCost, cost
 from offramp.cost.npu import Npu
 from offramp.cost.on_device import DeviceModel
@@ -35,6 +35,7 @@ __all__ = [
     "analytic",
     "backbone_alone",
     "build_table",
+    "cores_mapped_to",
     "cost",
     "describe",
     "device",

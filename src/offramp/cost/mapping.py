@@ -8,9 +8,13 @@ from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 from offramp.architecture import Architecture
+from offramp.cost.cores import Cores
 from offramp.cost.devices import device as find_device
-from offramp.cost.mapper import Aside, Label, Mapper, Search, Step, leaving
+from offramp.cost.labels import Label, leaving
+from offramp.cost.mapper import Aside, Mapper
+from offramp.cost.mapping_search import Search
 from offramp.cost.on_device import DeviceModel
+from offramp.cost.ways import Step
 from offramp.layers import layers
 
 Mode = Literal["wait", "speculate"]
@@ -125,18 +129,19 @@ def map_network(
     for name, value, allowed in (("mode", mode, get_args(Mode)), ("objective", objective, get_args(Objective))):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
-    count = len(architecture.exits)
-    shares = [1 / count] * count if shares is None else list(shares)
+    exits = len(architecture.exits)
+    shares = [1 / exits] * exits if shares is None else list(shares)
     # Asked this way round, so that NaN is refused too.
-    if not (len(shares) == count and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-3):
-        raise ValueError(f"shares is {shares}; the network has {count} exits, whose shares add up to 1")
+    if not (len(shares) == exits and min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-3):
+        raise ValueError(f"shares is {shares}; the network has {exits} exits, whose shares add up to 1")
     mapper = _mapper(device, cores)
-    if mode == "speculate" and mapper.cores == 1:
-        raise ValueError(f"mode is 'speculate', which needs a free core; {mapper.hardware.name} is used with 1")
+    hardware, count = mapper.cores.hardware, mapper.cores.count
+    if mode == "speculate" and count == 1:
+        raise ValueError(f"mode is 'speculate', which needs a free core; {hardware.name} is used with 1")
     found = Search(mapper, layers(architecture), shares, mode == "speculate").best(objective)
-    costs, clock = leaving(found), mapper.hardware.clock_mhz
+    costs, clock = leaving(found), hardware.clock_mhz
     return Mapping(
-        mapper.hardware.name, mapper.cores, clock, mode, objective,
+        hardware.name, count, clock, mode, objective,
         tuple(cost.pj * 1e-9 for cost in costs),
         tuple(cost.cycles / (clock * 1e3) for cost in costs),
         tuple(cost.wasted_pj * 1e-9 for cost in costs),
@@ -159,6 +164,15 @@ def backbone_alone(
     return map_network(last, device, "wait", objective, cores=cores).full_depth
 
 
+def cores_mapped_to(device: str | DeviceModel) -> int:
+    """How many cores `map_network` may use of `device`; needs no network and no layer table.
+
+    Raises:
+        ValueError: `device` is none that networks can be mapped to, or its file does not say what mapping needs.
+    """
+    return _mapper(device, None).cores.count
+
+
 def _mapper(device: str | DeviceModel, cores: int | None) -> Mapper:
     model = find_device(device).model if isinstance(device, str) else device
     if not isinstance(model, DeviceModel):
@@ -168,7 +182,7 @@ def _mapper(device: str | DeviceModel, cores: int | None) -> Mapper:
 
 @lru_cache(maxsize=8)
 def _kept(model: DeviceModel, cores: int) -> Mapper:
-    return Mapper(model, cores)
+    return Mapper(Cores(model, cores))
 
 
 def _runs(label: Label) -> Iterator[Run]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from offramp.nn import EarlyExitNet
 from offramp.nn.network import StageModule
-from offramp.nn.quantize import RoundedConv, RoundedLayer, RoundedLinear, Rounding, positive, rounds
+from offramp.nn.quantize import rounds
+from offramp.nn.rounding import RoundedConv, RoundedLayer, RoundedLinear, Rounding, positive
 
 _CLIPPED = 8  # bits from which on the integer type itself is the limit
 _PASSES_ON = {"MaxPool", "Flatten", "Reshape", "ReduceMax"}  # operators whose output has the input's step

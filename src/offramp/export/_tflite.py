@@ -16,7 +16,8 @@ from offramp.layers import layers
 from offramp.nn import EarlyExitNet
 from offramp.nn.blocks import Bicubic, BottleneckBlock, Dense, Head, MaxOrMean, SqueezeExcite, Unit
 from offramp.nn.network import StageModule
-from offramp.nn.quantize import RoundedConv, RoundedLinear, Rounding, positive, rounds
+from offramp.nn.quantize import rounds
+from offramp.nn.rounding import RoundedConv, RoundedLinear, Rounding, positive
 from offramp.policy import Policy
 from offramp.tflite import Graph, Quant, StageValues, Values, check_bits, stage_graph, write
 

@@ -7,9 +7,8 @@ from functools import lru_cache
 from typing import Literal
 
 from offramp.architecture import Architecture
-from offramp.cost import DeviceModel, NetworkCost, NpuModel, analytic, cost, map_network
+from offramp.cost import DeviceModel, NetworkCost, NpuModel, analytic, cores_mapped_to, cost, map_network
 from offramp.cost import device as find_device
-from offramp.cost.mapper import Mapper
 from offramp.search.known import analytic_costs, totals
 from offramp.spaces import Candidate
 
@@ -111,6 +110,6 @@ class Costs:
 def _check_mapping(mapping: str, device: str | None, model: object) -> None:
     if not isinstance(model, DeviceModel):
         raise ValueError(f"mapping is {mapping!r}, but {device} has no cores to map to; it must be 'none'")
-    cores = Mapper(model).cores  # says what the device's file lacks
+    cores = cores_mapped_to(model)  # says what the device's file lacks
     if mapping == "speculate" and cores == 1:
         raise ValueError(f"mapping is {mapping!r}, which needs a free core, and {device} has one core")

@@ -1,0 +1,82 @@
+"""Steps: numbers rounded to multiples of one, and the step of least squared error for given numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+SMALLEST_STEP = 1e-7
+_CHANNEL_STEP = 1e-3  # least step of a channel's weights, relative to the layer's largest: keeps biases within int32
+
+
+class Effort(NamedTuple):
+    """How thoroughly a step is looked for: the parts of the range that are tried, and how many activations are read."""
+
+    shrinks: Sequence[float]
+    samples: int
+
+
+_SHRINKS = torch.logspace(0, -2, 24, base=5.0).tolist()  # 1 to 1/25
+ONCE = Effort(_SHRINKS, 1 << 15)
+EVERY_BATCH = Effort(_SHRINKS[:12:3], 1 << 11)  # 1 to 1/4
+
+
+def activation_step(x: Tensor, levels: int, effort: Effort) -> tuple[Tensor, Tensor]:
+    """Step and zero of least squared error on `x`, of any shape, by some of its values: (), ()."""
+    low, high = x.amin().clamp_max(0), x.amax().clamp_min(0)
+    sample = x.flatten()[:: -(-x.numel() // effort.samples)]
+    tried = torch.tensor(effort.shrinks, device=x.device)[:, None]
+    steps = ((high - low) * tried / (levels - 1)).clamp_min(SMALLEST_STEP)
+    zeros = (-low * tried / steps).round()
+    best = (rounded(sample, steps, -zeros, levels - 1 - zeros) - sample).square().sum(1).argmin()
+    return steps[best, 0], zeros[best, 0]
+
+
+def channel_steps(weight: Tensor, bits: int, effort: Effort) -> Tensor:
+    """Each output channel's step of least squared error: (C, ...) -> (C,)."""
+    rows, half = weight.flatten(1), 2 ** (bits - 1)
+    widest = rows.abs().amax(1, keepdim=True) / (half - 1)
+    widest = widest.clamp_min(_CHANNEL_STEP * widest.max()).clamp_min(SMALLEST_STEP)
+    tried = [widest * shrink for shrink in effort.shrinks]
+    errors = [(rounded(rows, step, -half, half - 1) - rows).square().sum(1, keepdim=True) for step in tried]
+    return torch.cat(tried, 1).gather(1, torch.cat(errors, 1).argmin(1, keepdim=True))[:, 0]
+
+
+def rounded_weight(weight: Tensor, steps: Tensor, bits: int, factor: float = 1.0) -> Tensor:
+    """(C, ...), with a step per channel (C,), on the integers -2^(bits - 1) to 2^(bits - 1) - 1."""
+    half = 2 ** (bits - 1)
+    return rounded(weight, steps.view([-1] + [1] * (weight.ndim - 1)), -half, half - 1, factor)
+
+
+def rounded(x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float = 1.0) -> Tensor:
+    """The multiple of `step` next to `x`, by an integer within [low, high]; `factor` scales the gradient of `step`.
+
+    `step`, `low` and `high` broadcast against `x`, which may gain dimensions.
+    """
+    return _Round.apply(x, step, low, high, factor)
+
+
+class _Round(torch.autograd.Function):
+    """round(x / step) within [low, high], times step; half to even and by true division, as in ONNX."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, low: Tensor | float, high: Tensor | float, factor: float) -> Tensor:
+        ctx.save_for_backward(x, step)
+        ctx.limits, ctx.factor = (low, high), factor
+        return (x / step).round_().clamp_(low, high).mul_(step)  # type: ignore[arg-type]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        x, step = ctx.saved_tensors
+        low, high = ctx.limits
+        exact = x / step
+        inside = (exact >= low) & (exact <= high)
+        if not ctx.needs_input_grad[1]:
+            return gradient * inside, None, None, None, None
+        error = exact.round().clamp_(low, high).sub_(exact * inside)
+        # Scaled so that a step moves about as fast, relative to its size, as the weights do.
+        of_step = (gradient * error).sum_to_size(step.shape) * ctx.factor
+        return gradient * inside, of_step, None, None, None
