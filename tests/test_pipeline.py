@@ -7,6 +7,7 @@ import pytest
 from offramp.pipeline import Run
 from offramp.recipe import Recipe, RecipeError
 from offramp.search.proposers import SurrogateProposer
+from offramp.spaces import Candidate
 
 MINIMAL = "[policy]\nmean_macs = 1e5\n"
 
@@ -94,3 +95,19 @@ def test_the_proposer_is_made_as_the_recipe_says(tmp_path):
     made = run._proposer("surrogate", run.study)
     assert isinstance(made, SurrogateProposer)
     assert (made._model, made._bounds) == ("auto", {1: 1e5})
+
+
+def test_a_delivered_network_stays_and_a_better_choice_is_told(tmp_path, capsys):
+    run = Run(Recipe.parse(MINIMAL), tmp_path)
+    first = next(a for a in map(run.space.sample, range(99)) if len(a.exits) > 2)
+    folder = run.folder.chosen("best")
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("{}")
+    # Delivery drops exits at which nobody leaves; that is the same choice.
+    for kept in (first.exits, first.exits[:-1]):
+        (folder / "architecture.json").write_text(first.with_exits(kept).to_json())
+        run._deliver(Candidate(first), "best", 0, True, None)
+        assert capsys.readouterr().err == ""
+    run._deliver(Candidate(run.space.largest()), "best", 0, True, None)
+    assert "found a better network" in capsys.readouterr().err
+    assert '"event": "kept"' in run.folder.log_file.read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +11,21 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 
 from offramp.architecture import Architecture
+from offramp.claim import claim_data, claim_recipe, rooted
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
 from offramp.nn import Supernet
-from offramp.progress import Tracker, track
-from offramp.recipe import Budget, Recipe, RecipeError, differences, find
-from offramp.run_folder import RunFolder, identity, write_json, write_text
+from offramp.preflight import impossible
+from offramp.progress import Tracker, tell, track
+from offramp.recipe import Budget, Recipe, RecipeError, find
+from offramp.run_folder import RunFolder, identity, write_json
 from offramp.search import (
     Evaluation,
     NothingFeasible,
     Proposer,
     Study,
     Trial,
-    analytic_costs,
+    best_static,
     best_tradeoff,
     best_within,
     proposer,
@@ -36,11 +37,6 @@ from offramp.search.oneshot import OneShot
 from offramp.search.proposers.listed import ListedProposer, last_batches
 from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import TrainSettings, train_supernet
-
-_MAY_CHANGE = (
-    "deliver.", "export.", "search.evaluations", "search.stop_after", "search.retrain", "search.baseline", "data.root",
-)  # fmt: skip
-"""What a continued run may ask for anew: nothing already computed depends on it."""
 
 
 def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
@@ -64,8 +60,8 @@ class Run:
     def open(cls, recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
         """A run in `out`, new or continued; see `run`."""
         checked = recipe if isinstance(recipe, Recipe) else Recipe.load(find(str(recipe)), overrides)
-        made = cls(checked, out)
-        made._claim()
+        made = cls(rooted(checked), out)
+        claim_recipe(made.recipe, made.folder)
         return made
 
     @classmethod
@@ -77,6 +73,9 @@ class Run:
         """All steps, in order."""
         steps = ["search", "baseline", *(["retrain"] if self.recipe.search.retrain else []), "deliver", "report"]
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
+        claim_data(self.task, self.folder)
+        if found := impossible(self.recipe, self.task, self.space, self.costs, self.study):
+            raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
         for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest()):
             self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
         if self.needs_supernet:
@@ -226,7 +225,12 @@ class Run:
         wanted, trials = self.recipe.deliver, self.study.trials
         chosen = [(b.name, self._choose(b).candidate, b.budget) for b in wanted.budgets]
         for macs in wanted.static_macs:
-            static = Candidate(best_static(trials, macs))
+            try:
+                static = Candidate(best_static(trials, macs))
+            except NothingFeasible as error:  # the early-exit networks are wanted all the same
+                self.folder.log("no static network", macs=macs, reason=str(error))
+                tell(str(error))
+                continue
             chosen.append((f"static-{_short(macs)}", static, ("mean_macs", macs)))
         for i, seed in enumerate(wanted.seeds):
             for name, candidate, budget in chosen:
@@ -238,29 +242,6 @@ class Run:
         from offramp.report import write_report
 
         write_report(self.folder.root, self.task)
-
-    def _claim(self) -> None:
-        """Keep the recipe in the folder; refuse to go on with one that asks for something else."""
-        path, text = self.folder.recipe, self.recipe.to_toml()
-        if path.exists():
-            stored = _stored(path)
-            changed = differences(stored, tomllib.loads(text))
-            refused = [line for line in changed if not line.startswith(_MAY_CHANGE)] + self._taken(stored)
-            if refused:
-                hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
-                raise RecipeError(f"{path} belongs to another run", [*refused, hint])
-        write_text(path, text)
-
-    def _taken(self, stored: Mapping[str, Any]) -> list[str]:
-        """Budgets under whose name a network was delivered for another one, as lines."""
-        before = {budget["name"]: budget for budget in stored.get("deliver", {}).get("budgets", [])}
-        return [
-            f"deliver.budgets: {budget.name!r} was delivered for another budget; give the new one another name"
-            for budget in self.recipe.deliver.budgets
-            if budget.name in before
-            and Budget(**before[budget.name]) != budget
-            and (self.folder.chosen(budget.name) / "metrics.json").exists()
-        ]
 
     def _study(self, name: str) -> Study:
         settings = self.recipe.search
@@ -312,6 +293,7 @@ class Run:
     ) -> None:
         folder = self.folder.chosen(name)
         if (folder / "metrics.json").exists():
+            self._keep(folder, candidate)
             return
         supernet = self.supernet if self.recipe.train.inherit else None
         metrics = deliver(
@@ -320,6 +302,17 @@ class Run:
         )  # fmt: skip
         found = {key: metrics[key] for key in ("test_accuracy", "mean_macs", "mac_rule", "train_seconds", "seed")}
         self.folder.log("delivered", name=name, **found)
+
+    def _keep(self, folder: Path, candidate: Candidate) -> None:
+        """Tell where a delivered network is no longer what the search would choose; it is never thrown away."""
+        stored, chosen = Architecture.load(folder / "architecture.json"), candidate.architecture
+        if set(stored.exits) <= set(chosen.exits) and chosen.with_exits(stored.exits) == stored:
+            return
+        self.folder.log("kept", name=folder.name, delivered=stored.key, chosen=chosen.key)
+        tell(
+            f"{folder}: the search has found a better network since this one was trained; "
+            "it stays until you move the folder away, then the better one is trained"
+        )
 
 
 def _best(study: Study, budget: Budget) -> Trial:
@@ -343,38 +336,6 @@ def _shown(bar: Tracker) -> Callable[[int, int, Trial], None]:
         bar.advance(1, note)
 
     return progress
-
-
-def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
-    """The static network of at most `macs` MACs that was most accurate in the search.
-
-    Every exit of every trial, cut off behind it and without the branches before it, is a static network that was
-    scored.
-
-    Raises:
-        NothingFeasible: none is that small.
-    """
-    found: list[tuple[float, float, Architecture]] = []
-    for trial in trials:
-        if trial.evaluation is None:
-            continue
-        architecture = trial.candidate.architecture
-        for position, accuracy in zip(architecture.exits, trial.evaluation.extra["exit_accuracy"]):
-            static = architecture.with_exits((position,))
-            total = analytic_costs(Candidate(static))["full_macs"]
-            if total <= macs:
-                found.append((accuracy, -total, static))
-    if not found:
-        raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
-    return max(found, key=lambda item: item[:2])[2]
-
-
-def _stored(path: Path) -> dict[str, Any]:
-    """The recipe in a run's folder, with the defaults of keys that came into being after it was written."""
-    try:
-        return tomllib.loads(Recipe.load(path).to_toml())
-    except RecipeError:  # it has keys that are no more: the differences name them
-        return tomllib.loads(path.read_text())
 
 
 def _short(macs: float) -> str:

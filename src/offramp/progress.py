@@ -73,3 +73,8 @@ def track(title: str, total: int, done: int = 0, console: Console | None = None)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bar:
         yield _Bar(bar, title, total, done)
+
+
+def tell(text: str, console: Console | None = None) -> None:
+    """One line about something that the user should know, beside the bars."""
+    (console or Console(stderr=True)).print(text, highlight=False, markup=False, soft_wrap=True)

@@ -16,6 +16,7 @@ class RunFolder:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.recipe = self.root / "recipe.toml"
+        self.data = self.root / "data.json"
         self.journal = self.root / "study.journal"
         self.supernet = self.root / "supernet.safetensors"
         self.checkpoint = self.root / "supernet.checkpoint"

@@ -13,6 +13,8 @@ from offramp.search import METRICS, Constraint
         ("mean_macs <= 2.44e6", Constraint("mean_macs", 2.44e6)),
         (" accuracy>=0.65 ", Constraint("accuracy", 0.65, at_least=True)),
         ("params <= 2e5", Constraint("params", 200_000)),
+        ("mean_macs <= 1234567", Constraint("mean_macs", 1_234_567)),
+        ("accuracy >= 0.65432178", Constraint("accuracy", 0.65432178, at_least=True)),
     ],
 )
 def test_parse(text: str, expected: Constraint) -> None:

@@ -13,6 +13,7 @@ from offramp.search.metric import METRICS, Metric
 from offramp.search.trial import Trial
 
 if TYPE_CHECKING:
+    from offramp.search.choose import best_static as best_static
     from offramp.search.choose import best_tradeoff as best_tradeoff
     from offramp.search.choose import best_within as best_within
     from offramp.search.known import analytic_costs as analytic_costs
@@ -33,6 +34,7 @@ _LAZY = {
     "Proposer": "proposers",
     "Study": "study",
     "analytic_costs": "known",
+    "best_static": "choose",
     "best_tradeoff": "choose",
     "best_within": "choose",
     "hypervolume": "pareto",
@@ -56,6 +58,7 @@ __all__ = [
     "StudyError",
     "Trial",
     "analytic_costs",
+    "best_static",
     "best_tradeoff",
     "best_within",
     "hypervolume",

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from offramp.architecture import Architecture
 from offramp.search.constraint import Constraint
 from offramp.search.errors import NothingFeasible
+from offramp.search.known import analytic_costs
 from offramp.search.pareto import non_dominated
 from offramp.search.problem import Problem
 from offramp.search.trial import Trial
+from offramp.spaces import Candidate
 
 
 def best_tradeoff(problem: Problem, trials: Sequence[Trial]) -> Trial:
@@ -41,6 +44,30 @@ def best_within(problem: Problem, trials: Sequence[Trial], budget: str | Constra
         nearest = min(feasible, key=lambda trial: budget.violation(trial.metrics))
         raise NothingFeasible(f"nothing found keeps {budget}; nearest is {_missed(nearest, [budget])}", nearest)
     return min(within, key=lambda trial: tuple(problem.losses(trial.metrics)))
+
+
+def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
+    """The static network of at most `macs` MACs that was most accurate in the search.
+
+    Every exit of every trial, cut off behind it and without the branches before it, is a static network that was
+    scored.
+
+    Raises:
+        NothingFeasible: none is that small.
+    """
+    found: list[tuple[float, float, Architecture]] = []
+    for trial in trials:
+        if trial.evaluation is None:
+            continue
+        architecture = trial.candidate.architecture
+        for position, accuracy in zip(architecture.exits, trial.evaluation.extra["exit_accuracy"]):
+            static = architecture.with_exits((position,))
+            total = analytic_costs(Candidate(static))["full_macs"]
+            if total <= macs:
+                found.append((accuracy, -total, static))
+    if not found:
+        raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
+    return max(found, key=lambda item: item[:2])[2]
 
 
 def _feasible(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:

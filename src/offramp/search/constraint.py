@@ -54,7 +54,9 @@ class Constraint:
         return not self.at_least and not METRICS[self.metric].maximise
 
     def __str__(self) -> str:
-        return f"{self.metric} {'>=' if self.at_least else '<='} {self.bound:g}"
+        short = f"{self.bound:g}"
+        bound = short if float(short) == self.bound else repr(self.bound)
+        return f"{self.metric} {'>=' if self.at_least else '<='} {bound}"
 
 
 def _finite(number: str, text: str) -> float:

@@ -13,7 +13,7 @@ from offramp.search.evaluation import Evaluation, Failure
 from offramp.search.pareto import hypervolume
 from offramp.search.problem import Problem
 from offramp.search.proposers.base import Proposer
-from offramp.search.sampling import spread
+from offramp.search.sampling import hopeless, spread
 from offramp.search.study import Study
 from offramp.search.trial import Trial
 from offramp.spaces import Candidate, Genotype
@@ -118,7 +118,7 @@ class _Plan:
         problem = self._study.problem
         found = spread(problem, self._initial, self._rng(0)) if self._initial else []
         if self._initial and not found:
-            raise NothingFeasible(_hopeless(problem))
+            raise NothingFeasible(hopeless(problem))
         return found
 
     def _propose(self, start: int) -> list[Genotype]:
@@ -152,13 +152,6 @@ def _volume(problem: Problem, trials: Sequence[Trial], all_trials: Sequence[Tria
         return 0.0
     reference = scale.max(axis=0) + 0.1 * np.ptp(scale, axis=0) + 1e-12
     return hypervolume(problem.loss_table([trial for trial in trials if trial.feasible]), reference)
-
-
-def _hopeless(problem: Problem) -> str:
-    bounds = " and ".join(str(constraint) for constraint in problem.constraints)
-    known = problem.known(problem.canonical((0,) * len(problem.space.genes)))
-    smallest = ", ".join(f"{name} {value:g}" for name, value in known.items())
-    return f"no candidate of space {problem.space.name!r} found that can meet {bounds}; its smallest has {smallest}"
 
 
 def _end(reason: str, evaluated: int) -> Outcome:

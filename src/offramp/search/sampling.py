@@ -41,6 +41,14 @@ def spread(problem: Problem, count: int, rng: np.random.Generator, seen: Collect
     return chosen
 
 
+def hopeless(problem: Problem) -> str:
+    """Why nothing can be drawn, where nothing can: the constraints, and what the smallest network has."""
+    bounds = " and ".join(str(constraint) for constraint in problem.constraints)
+    known = problem.known(problem.canonical((0,) * len(problem.space.genes)))
+    smallest = ", ".join(f"{name} {value:g}" for name, value in known.items())
+    return f"no candidate of space {problem.space.name!r} found that can meet {bounds}; its smallest has {smallest}"
+
+
 def _draw(
     problem: Problem, count: int, rng: np.random.Generator, seen: Collection[Genotype], tilt: bool
 ) -> list[Genotype]:

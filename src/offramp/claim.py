@@ -1,0 +1,86 @@
+"""What a run's folder was begun with, and what a continued run may ask of it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from offramp.data import Task
+from offramp.recipe import Budget, Recipe, RecipeError, differences
+from offramp.run_folder import RunFolder, write_json, write_text
+
+_MAY_CHANGE = (
+    "deliver.", "export.", "search.evaluations", "search.stop_after", "search.retrain", "search.baseline", "data.root",
+)  # fmt: skip
+"""What a continued run may ask for anew: what is computed already stays as it is."""
+
+
+def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
+    """Keep the recipe in the folder; refuse to go on with one that asks for something else.
+
+    Raises:
+        RecipeError: it does, and how it differs.
+    """
+    path, text = folder.recipe, recipe.to_toml()
+    if path.exists():
+        stored = _stored(path)
+        changed = differences(stored, tomllib.loads(text))
+        refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]
+        refused += [*_other_seed(recipe, stored, folder), *_other_budgets(recipe, stored, folder)]
+        if refused:
+            hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
+            raise RecipeError(f"{path} belongs to another run", [*refused, hint])
+    write_text(path, text)
+
+
+def claim_data(task: Task, folder: RunFolder) -> None:
+    """Keep in the folder which images these are; refuse to go on with others, whose figures would be mixed with theirs.
+
+    Raises:
+        RecipeError: they are others, and what differs.
+    """
+    splits = {name: len(split) for name, split in task.splits.items()}
+    now = {"name": task.name, "splits": splits, "fingerprint": task.fingerprint()}
+    then = json.loads(folder.data.read_text()) if folder.data.exists() else now
+    if then != now:
+        changed = [f"data.{line}" for line in differences(then, now)]
+        hint = "take another --out, or the images that the run began with"
+        raise RecipeError(f"{folder.root} was begun with other images", [*changed, hint])
+    write_json(folder.data, now)
+
+
+def rooted(recipe: Recipe) -> Recipe:
+    """With the path of the data in full, so that the run's folder can be used from anywhere."""
+    root = recipe.data.root
+    if root is None:
+        return recipe
+    full = str(Path(root).expanduser().absolute())
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": full})})
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """The recipe in a run's folder, with the defaults of keys that came into being after it was written."""
+    try:
+        return tomllib.loads(Recipe.load(path).to_toml())
+    except RecipeError:  # it has keys that are no more: the differences name them
+        return tomllib.loads(path.read_text())
+
+
+def _other_seed(recipe: Recipe, stored: Mapping[str, Any], folder: RunFolder) -> Iterator[str]:
+    """The first seed's networks bear the budgets' own names, so another first seed would be taken for it."""
+    then, now, delivered = stored.get("deliver", {}).get("seeds", [0])[0], recipe.deliver.seeds[0], folder.delivered()
+    if then != now and delivered:
+        name = delivered[0].name
+        yield f"deliver.seeds: the first must stay {then}, with which {name!r} was delivered, and is {now}"
+
+
+def _other_budgets(recipe: Recipe, stored: Mapping[str, Any], folder: RunFolder) -> Iterator[str]:
+    """Budgets under whose name a network was delivered for another one."""
+    before = {budget["name"]: budget for budget in stored.get("deliver", {}).get("budgets", [])}
+    for budget in recipe.deliver.budgets:
+        delivered = (folder.chosen(budget.name) / "metrics.json").exists()
+        if delivered and budget.name in before and Budget(**before[budget.name]) != budget:
+            yield f"deliver.budgets: {budget.name!r} was delivered for another budget; give the new one another name"

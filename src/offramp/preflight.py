@@ -1,0 +1,56 @@
+"""What can be known before a run spends anything: mistakes that would otherwise show hours later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from offramp.data import Task
+from offramp.recipe import Recipe
+from offramp.search import Constraint, Problem, Study
+from offramp.search.costs import Costs
+from offramp.search.sampling import draw, hopeless
+from offramp.spaces import SearchSpace
+
+
+def impossible(recipe: Recipe, task: Task, space: SearchSpace, costs: Costs, study: Study) -> list[str]:
+    """Lines that name what this data and this space cannot give; none where nothing is known to fail.
+
+    `study`: the search's; one that has trials is past what is asked of the space here.
+    """
+    found = list(_batches(recipe, task))
+    if not len(study):
+        found += _bounds(recipe, study.problem, costs)
+    return found + list(_statics(recipe, space))
+
+
+def _batches(recipe: Recipe, task: Task) -> Iterator[str]:
+    sections = {"supernet": recipe.supernet, "train": recipe.train, "finetune": recipe.finetune, "gates": recipe.gates}
+    for name, section in sections.items():
+        if section is not None and section.batch > len(task.train):
+            yield f"{name}.batch is {section.batch}; the train split has {len(task.train)} images: take at most as many"
+
+
+def _bounds(recipe: Recipe, problem: Problem, costs: Costs) -> Iterator[str]:
+    """Constraints, alone and with each delivered budget, that no network of the space can keep."""
+    if not _any(problem):
+        yield f"search.constraints: {hopeless(problem)}"
+        return
+    for budget in recipe.deliver.budgets:
+        if budget.budget is not None:
+            constraints = [*problem.constraints, Constraint(*budget.budget)]
+            within = Problem(problem.space, problem.objectives, constraints, costs.known)
+            if not _any(within):
+                yield f"deliver.budgets: {budget.name!r}: {hopeless(within)}"
+
+
+def _any(problem: Problem) -> bool:
+    return bool(draw(problem, 1, np.random.default_rng(0)))
+
+
+def _statics(recipe: Recipe, space: SearchSpace) -> Iterator[str]:
+    least = Costs().network(space.smallest()).stages[0].macs
+    for macs in recipe.deliver.static_macs:
+        if macs < least:
+            yield f"deliver.static_macs: {macs:g}; the first stage of the smallest network alone has {least:g} MACs"
