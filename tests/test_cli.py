@@ -8,7 +8,10 @@ from typer.testing import CliRunner
 from offramp.architecture import Architecture
 from offramp.cli import app, main
 from offramp.cost import cost
+from offramp.cost.tables import Built
+from offramp.layers import layers
 from offramp.recipe import shipped
+from offramp.spaces import space
 
 
 def call(*arguments):
@@ -59,6 +62,31 @@ def test_init_prints_a_recipe_that_validates(tmp_path):
     assert text == shipped()["digits"].read_text()
     (tmp_path / "my.toml").write_text(text)
     assert call("validate", str(tmp_path / "my.toml")).exit_code == 0
+
+
+def test_recipes_are_listed_with_what_they_are_about():
+    lines = call("recipes").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped())
+    (digits,) = (line for line in lines if line.startswith("digits "))
+    assert "scikit-learn's handwritten digits" in digits
+
+
+def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch):
+    asked = []
+
+    def build_table(hardware, wanted, workers, on_chip_only, path):
+        asked.extend(wanted)
+        return Built(path, len(asked), 1234)
+
+    monkeypatch.setattr(sys.modules["offramp.cost"], "build_table", build_table)  # ZigZag would take hours
+    out = tmp_path / "table.json"
+    done = call("devices", "build", "edge-tpu", "--samples", "5", "--input", "1x16x16", "--out", str(out))
+    assert done.stdout == f"{out}: {len(asked)} entries computed, 1,234 in all\n"
+    found = space("offramp", (1, 16, 16), 10)
+    networks = [*found.cover(), found.smallest(), found.largest(), *map(found.sample, range(5))]
+    needed = {item[1:] for n in networks for stage in layers(n) for item in (*stage.backbone, *stage.branch)}
+    assert len(asked) == len(needed) < 1000
+    assert {item[1:] for item in asked} == needed
 
 
 @pytest.mark.parametrize(

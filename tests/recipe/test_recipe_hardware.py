@@ -3,22 +3,16 @@
 from pathlib import Path
 
 import pytest
+from recipe_mistakes import MINIMAL, problems
 
 import offramp
 from offramp.cost import DeviceModel, Table, cost, describe, map_network, zigzag
 from offramp.pipeline import Run
-from offramp.recipe import Recipe, RecipeError, find, shipped
+from offramp.recipe import Recipe, find, shipped
 from offramp.spaces import space
 
-MINIMAL = "[policy]\nmean_macs = 1e5\n"
 DEVICE = '[hardware]\ndevice = "quad-edge-tpu"\n'
 EDGE = Path(offramp.__file__).parent / "cost" / "device_files" / "edge-tpu.toml"
-
-
-def problems(text):
-    with pytest.raises(RecipeError) as caught:
-        Recipe.parse(text)
-    return caught.value.problems
 
 
 def test_an_unknown_device_lists_the_known_ones():

@@ -1,0 +1,65 @@
+"""Commands on devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offramp.cli._options import Classes, Input, shape
+from offramp.cli._print import print_line
+
+if TYPE_CHECKING:
+    from offramp.layers import Layer
+    from offramp.spaces import SearchSpace
+
+devices = typer.Typer(add_completion=False, rich_markup_mode=None, help="List the hardware descriptions known.")
+
+
+@devices.callback(invoke_without_command=True)
+def listed(context: typer.Context) -> None:
+    """List the hardware descriptions known."""
+    if context.invoked_subcommand is not None:
+        return
+    from offramp.cost import DEVICES
+
+    for device in DEVICES.values():
+        print_line(f"{device.name:20} {device.about}")
+
+
+@devices.command()
+def build(
+    name: Annotated[str, typer.Argument(help="A name that `offramp devices` lists, or a device's .toml file.")],
+    space: Annotated[str, typer.Option(help="The search space whose layers are wanted.")] = "offramp",
+    set: Annotated[list[str] | None, typer.Option(help="An option of the space: key=value (TOML).")] = None,
+    input: Input = "3x32x32",
+    classes: Classes = 10,
+    samples: Annotated[int, typer.Option(help="Networks that the layers are collected from.", min=1)] = 2000,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)] = None,
+    on_chip_only: Annotated[
+        bool, typer.Option("--on-chip-only", help="A quarter of the work: no placements off chip.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The table's file; default: in the cache folder.")] = None,
+) -> None:
+    """Compute the layer table of a device for a search space, with ZigZag; what is already known is kept."""
+    import tomllib
+
+    from offramp.cost import build_table, describe
+    from offramp.spaces import space as find_space
+
+    found = find_space(space, shape(input), classes, **tomllib.loads("\n".join(set or ())))
+    different = {layer[1:]: layer for layer in _layers(found, samples)}  # apart from their names
+    made = build_table(describe(name), different.values(), workers, on_chip_only, out)
+    print_line(f"{made.path}: {made.computed:,} entries computed, {made.entries:,} in all")
+
+
+def _layers(space: SearchSpace, samples: int) -> Iterator[Layer]:
+    """The layers of the networks that cover a space, of its smallest and largest, and of random ones."""
+    from offramp.layers import layers
+
+    networks = [*space.cover(), space.smallest(), space.largest(), *(space.sample(seed) for seed in range(samples))]
+    for network in networks:
+        for stage in layers(network):
+            yield from (*stage.backbone, *stage.branch)

@@ -1,0 +1,26 @@
+"""Options and arguments that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[Path, typer.Argument(help="A run's folder.", exists=True, file_okay=False)]
+Delivered = Annotated[Path, typer.Argument(help="DIR/chosen/NAME of a run.", exists=True, file_okay=False)]
+Input = Annotated[str, typer.Option(help="Channels x height x width.")]
+Classes = Annotated[int, typer.Option(help="Number of classes.", min=2)]
+
+
+def shape(text: str) -> tuple[int, int, int]:
+    """What `--input` says.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"--input is {text!r}; it must be CHANNELSxHEIGHTxWIDTH, such as 3x32x32")
+    return int(parts[0]), int(parts[1]), int(parts[2])

@@ -1,0 +1,81 @@
+"""Commands on runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from offramp.cli._options import Folder, Json
+from offramp.cli._print import mega, percent, percents, print_json, print_table, stderr, stdout
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of one that `offramp recipes` lists.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/NAME.")] = None,
+    set: Annotated[list[str] | None, typer.Option(help="Override a value: section.key=value. May be repeated.")] = None,
+) -> None:
+    """Carry out a recipe. Started again on the same folder, it goes on where it stopped."""
+    from offramp.recipe import find
+
+    path = find(recipe)  # before torch is loaded: a wrong name is told at once
+    from offramp.pipeline import run as carry_out
+
+    try:
+        made = carry_out(path, out or Path("runs") / path.stem, set or ())
+    except KeyboardInterrupt:
+        stderr.print("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
+    _print_delivered(made.folder.delivered())
+    stdout.print(f"Report: {made.folder.report}", highlight=False)
+
+
+def front(folder: Folder, as_json: Json = False) -> None:
+    """Show the Pareto front of a run."""
+    path = folder / "front.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: the search has not ended. Start `offramp run` again to go on.")
+    stored = json.loads(path.read_text())
+    trials = [t for t in stored["trials"] if t["front"] and t["study"] == "search"]
+    trials.sort(key=lambda t: [t["metrics"][name] for name in stored["objectives"]][::-1])
+    if as_json:
+        kept = {key: stored[key] for key in ("objectives", "constraints", "mac_rule", "split", "n")}
+        print_json({**kept, "front": trials})
+    else:
+        where = f"{stored['evaluator']} on {stored['split']} (n = {stored['n']}), MACs {stored['mac_rule']}"
+        _print_front(f"{len(trials)} networks; {where}", trials)
+
+
+def _print_front(title: str, trials: list[dict[str, Any]]) -> None:
+    measured = _on_device([t["metrics"] for t in trials], ("mean_energy_mj", "mean_latency_ms", "et_avg"))
+    rows = [
+        [t["number"], percent(m["accuracy"]), mega(m["mean_macs"]), mega(m["full_macs"]), f"{m['params']:,.0f}",
+         *(f"{m[name]:.4g}" for name in measured), percents(t["utilisation"])]
+        for t, m in ((t, t["metrics"]) for t in trials)
+    ]  # fmt: skip
+    columns = ["trial", "accuracy", "mean MMACs", "full MMACs", "params", *measured.values(), "utilisation"]
+    print_table(title, columns, rows)
+
+
+def _print_delivered(folders: list[Path]) -> None:
+    found = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    if not found:
+        return
+    measured = _on_device(found, ("energy_mj", "latency_ms", "et_avg"))
+    rows = [
+        [folder.name, m["kind"], percent(m["test_accuracy"]), mega(m["mean_macs"]),
+         *(f"{m[name]:.4g}" for name in measured), percents(m["utilisation"]), m["seed"]]
+        for folder, m in zip(folders, found)
+    ]  # fmt: skip
+    where = f" on {found[0]['device']}" if measured else ""
+    title = f"test split (n = {found[0]['splits']['test']}), MACs {found[0]['mac_rule']}{where}"
+    columns = ["network", "kind", "accuracy", "mean MMACs", *measured.values(), "utilisation", "seed"]
+    print_table(title, columns, rows)
+
+
+def _on_device(records: list[dict[str, Any]], names: tuple[str, str, str]) -> dict[str, str]:
+    """Those of energy, latency and their product that every record has, with the heads of their columns."""
+    heads = zip(names, ("mean mJ", "mean ms", "ET_avg, J x cycles"))
+    return {name: head for name, head in heads if records and all(name in record for record in records)}

@@ -1,0 +1,44 @@
+"""A budget: a mean cost that is bounded, and the network to deliver within it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field, PositiveFloat, field_validator, model_validator
+
+from offramp.recipe._section import Section
+from offramp.search.costs import BUDGETS
+
+
+def bounds_in(section: BaseModel) -> dict[str, float]:
+    """Those of `BUDGETS` that a section gives, with their values."""
+    return {name: value for name in BUDGETS if (value := getattr(section, name)) is not None}
+
+
+class Budget(Section):
+    """One network to deliver: the most accurate within one mean cost, or the best trade-off where none is given."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    mean_macs: PositiveFloat | None = None
+    mean_energy_mj: PositiveFloat | None = None
+    mean_latency_ms: PositiveFloat | None = None
+    et_avg: PositiveFloat | None = None
+
+    @property
+    def budget(self) -> tuple[str, float] | None:
+        """The mean cost that is bounded, and the bound; None for the best trade-off."""
+        return next(iter(bounds_in(self).items()), None)
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_other_folder(cls, name: str) -> str:
+        if name.startswith("static-") or "-seed" in name:
+            raise ValueError(f"{name!r} may not begin with 'static-' or hold '-seed': other networks' folders do")
+        return name
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Budget:
+        given = bounds_in(self)
+        if len(given) > 1:
+            raise ValueError(f"budget {self.name!r} bounds {' and '.join(given)}; give one of them")
+        return self

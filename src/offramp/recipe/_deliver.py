@@ -1,0 +1,37 @@
+"""The section [deliver]."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveFloat, field_validator
+
+from offramp.recipe._budget import Budget
+from offramp.recipe._section import Section, once
+
+
+class DeliverSection(Section):
+    """Which networks of the front are trained, tested and exported."""
+
+    budgets: tuple[Budget, ...] = Field((Budget(name="best"),), min_length=1)
+    seeds: tuple[int, ...] = Field(
+        (0,), min_length=1, description="final trainings; the first seed's network is exported"
+    )
+    static_macs: tuple[PositiveFloat, ...] = Field(
+        (), description="MACs of static networks to train beside by the same schedule"
+    )
+
+    @field_validator("budgets")
+    @classmethod
+    def _names_differ(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+        once("budget's name", [budget.name for budget in budgets])
+        return budgets
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return once("seed", seeds)
+
+    @field_validator("static_macs")
+    @classmethod
+    def _statics_differ(cls, macs: tuple[float, ...]) -> tuple[float, ...]:
+        once("number of static_macs", [f"{m:.4g}" for m in macs])  # as precise as their folders' names
+        return macs

@@ -1,0 +1,34 @@
+"""A recipe's mistakes, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+
+class RecipeError(ValueError):
+    """A recipe with mistakes; `problems` has one line for each, by its path."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"{source}:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def lines(error: ValidationError, *prefix: str) -> list[str]:
+    """Pydantic's complaints as lines, each with its path (behind `prefix`) and what was given."""
+    found = []
+    for item in error.errors():
+        path = ".".join(map(str, (*prefix, *item["loc"]))) or "recipe"
+        given = "" if item["type"] in ("missing", "value_error") else f" (given: {short(item['input'])})"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such key; check its spelling against `offramp init`"
+        found.append(f"{path}: {message}{given}")
+    return found
+
+
+def short(value: object) -> str:
+    """`value` in at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

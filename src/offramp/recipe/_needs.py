@@ -1,0 +1,122 @@
+"""What one section of a recipe needs of another: gates, a device, a target, a bound."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from offramp.cost import DEVICES, NpuModel
+from offramp.cost import device as find_device
+from offramp.policy import GATE_MEASURES, MEASURES
+from offramp.search import METRICS
+from offramp.spaces import SearchSpace, space
+
+if TYPE_CHECKING:
+    from offramp.recipe._recipe import Recipe
+
+
+def unmet(recipe: Recipe) -> list[str]:
+    """What the sections of a recipe, each of them valid, need and do not find in the others, as lines."""
+    checks = (_gates_to_read, _gates_to_train, _device, _energies, _target, _genes, _bound, _grid_of_margins)
+    return [line for check in checks for line in check(recipe)]
+
+
+def _gates_to_read(recipe: Recipe) -> list[str]:
+    """The measures that read gates, where the space's exits have none."""
+    asked = [measure for measure in recipe.policy.measures if measure in GATE_MEASURES]
+    if not asked or _gated(recipe):
+        return []
+    return [
+        f"policy.measures: {', '.join(asked)} reads the exits' gates, and the exits of space "
+        f"{recipe.space.name!r} have none; choose among {', '.join(MEASURES)}, or a space whose exits have gates"
+    ]
+
+
+def _gates_to_train(recipe: Recipe) -> list[str]:
+    """A section [gates] for a space whose exits have none."""
+    if recipe.gates is None or _gated(recipe):
+        return []
+    return [f"gates: the exits of space {recipe.space.name!r} have no gates; drop the section"]
+
+
+def _device(recipe: Recipe) -> list[str]:
+    """What asks for energy or latency where no device is named."""
+    if recipe.hardware is not None:
+        return []
+    known = ", ".join(name for name in DEVICES if name != "analytic")
+    return [
+        f"{path}: {metric} needs a device; name one in [hardware] (device = {known}, or a file)"
+        for path, metric in _costs_asked(recipe).items()
+        if METRICS[metric].device
+    ]
+
+
+def _energies(recipe: Recipe) -> list[str]:
+    """What asks for energy of an NPU."""
+    if recipe.hardware is None or not isinstance(find_device(recipe.hardware.device).model, NpuModel):
+        return []
+    return [
+        f"{path}: {metric} needs energies, which {recipe.hardware.device} does not tell; it has mean_latency_ms"
+        for path, metric in _costs_asked(recipe).items()
+        if METRICS[metric].device and metric != "mean_latency_ms"
+    ]
+
+
+def _target(recipe: Recipe) -> list[str]:
+    """What tells how near mean MACs are to a target where there is none."""
+    if recipe.policy.mean_macs is not None:
+        return []
+    asked = [(path, metric) for path, metric in _searched(recipe).items() if METRICS[metric].target]
+    return [f"{path}: {metric} needs the target policy.mean_macs" for path, metric in asked]
+
+
+def _genes(recipe: Recipe) -> list[str]:
+    """Thresholds that are genes, in a space without such genes."""
+    if recipe.policy.thresholds != "genes" or any("threshold" in gene.name for gene in _space(recipe).genes):
+        return []
+    return [f"policy.thresholds: space {recipe.space.name!r} has no thresholds among its genes; choose another way"]
+
+
+def _bound(recipe: Recipe) -> list[str]:
+    """Thresholds that are lowered to meet a bound, without one."""
+    if recipe.policy.thresholds != "repair" or recipe.bounds[0] < inf:
+        return []
+    metric = recipe.policy.metric
+    return [
+        f"policy.thresholds: 'repair' lowers thresholds until a bound on {metric} is met, and there is none; "
+        f'give policy.{metric}, or a constraint "{metric} <= NUMBER"'
+    ]
+
+
+def _grid_of_margins(recipe: Recipe) -> list[str]:
+    """Thresholds on AEBNAS' grid, without its measure or its target."""
+    policy = recipe.policy
+    if policy.thresholds != "grid" or (policy.mean_macs is not None and policy.measures == ("margin",)):
+        return []
+    given = f"goal {policy.metric if policy.budget else 'accuracy'} and measures {', '.join(policy.measures)}"
+    return [
+        "policy.thresholds: 'grid' scores margins against a target of mean MACs; give policy.mean_macs, and "
+        f'measures = ["margin"] alone (given: {given})'
+    ]
+
+
+def _searched(recipe: Recipe) -> dict[str, str]:
+    """Path -> the metric that objectives and constraints name there."""
+    found = {f"search.objectives.{i}": name for i, name in enumerate(recipe.search.objectives)}
+    return found | {f"search.constraints.{i}": c.metric for i, c in enumerate(recipe.search.parsed_constraints)}
+
+
+def _costs_asked(recipe: Recipe) -> dict[str, str]:
+    """Path -> the metric that the goal, the search or a budget names there."""
+    found = {"policy": recipe.policy.metric, **_searched(recipe)}
+    return found | {f"deliver.budgets.{i}": b.budget[0] for i, b in enumerate(recipe.deliver.budgets) if b.budget}
+
+
+def _gated(recipe: Recipe) -> bool:
+    """Whether the space's exits have gates."""
+    return _space(recipe).largest().gated
+
+
+def _space(recipe: Recipe) -> SearchSpace:
+    """The space for some images: their shape is not known yet, and neither gates nor genes' names depend on it."""
+    return space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options)

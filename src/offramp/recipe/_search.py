@@ -1,0 +1,75 @@
+"""The section [search]."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from offramp.recipe._section import Section, once, one_of
+from offramp.search import METRICS, Constraint
+from offramp.search.penalty import DOMINATIONS
+
+# As in search/proposers and search/surrogates, which would load scikit-learn; a test holds them equal.
+PROPOSERS = ("random", "nsga2", "surrogate")
+SURROGATES = ("gp", "rbf", "trees", "mlp", "auto")
+PREDICT = ("objectives", "shares")
+EVALUATORS = ("one-shot", "fine-tune")
+
+
+def _constraint(text: str) -> str:
+    return str(Constraint.parse(text))
+
+
+class SearchSection(Section):
+    """Which candidates are evaluated, and what is wanted of them."""
+
+    proposer: Annotated[str, one_of(PROPOSERS)] = "surrogate"
+    evaluator: Annotated[str, one_of(EVALUATORS)] = Field(
+        "one-shot", description="slices of the supernet, or each candidate trained by [finetune]"
+    )
+    surrogate: Annotated[str, one_of(SURROGATES)] = Field(
+        "gp", description="the surrogate proposer's model; auto: the best by cross-validation, anew for every batch"
+    )
+    domination: Annotated[str, one_of(DOMINATIONS)] = Field(
+        "feasibility", description="the surrogate proposer's rule: feasible first, or penalty, NACHOS' F_CM (eq. 19)"
+    )
+    predict: Annotated[str, one_of(PREDICT)] = Field(
+        "objectives", description="what the surrogates learn: mean costs as such, or where samples leave"
+    )
+    objectives: tuple[Annotated[str, one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
+    evaluations: PositiveInt = 100
+    initial: PositiveInt = Field(32, description="random candidates before the proposer takes over")
+    batch: PositiveInt = Field(8, description="candidates proposed at a time")
+    baseline: bool = Field(True, description="also evaluate as many random candidates, for comparison")
+    images: PositiveInt | None = Field(None, description="select images per evaluation; default: all")
+    statistics_images: PositiveInt = Field(2000, description="training images for batch-norm statistics")
+    storage: str | None = Field(None, description="an Optuna storage URL; default: study.journal in the run's folder")
+    stop_after: PositiveInt | None = Field(None, description="stop when hypervolume has not grown for so many batches")
+    retrain: NonNegativeInt = Field(
+        0, description="candidates of so many last batches are trained by [train], and networks chosen among them"
+    )
+
+    @property
+    def parsed_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints, ready to be used."""
+        return tuple(map(Constraint.parse, self.constraints))
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_differ(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        return once("objective", objectives)
+
+    @model_validator(mode="after")
+    def _initial_fits(self) -> SearchSection:
+        if self.initial > self.evaluations:
+            raise ValueError(f"initial is {self.initial}, more than evaluations, {self.evaluations}")
+        return self
+
+    @model_validator(mode="after")
+    def _penalty_has_a_bound(self) -> SearchSection:
+        bounded = [c for c in self.parsed_constraints if c.metric in self.objectives]
+        if self.domination == "penalty" and not any(c.caps for c in bounded):
+            raise ValueError("domination = 'penalty' needs a bound on an objective, such as \"mean_macs <= 2.7e6\"")
+        return self

@@ -1,0 +1,35 @@
+"""The recipes that come with Offramp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from offramp.recipe._error import RecipeError
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with Offramp, by name."""
+    inside = _PACKAGE / "recipes"
+    folder = inside if inside.is_dir() else _PACKAGE.parents[1] / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given by its path, or by the name of one that comes with Offramp.
+
+    Raises:
+        RecipeError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    if name in shipped():
+        return shipped()[name]
+    raise RecipeError(name, [f"no such file, and no recipe of that name; known are {', '.join(shipped())}"])
+
+
+def about(path: Path) -> str:
+    """The first line that a recipe's comments say of it, behind the command that runs it; may be empty."""
+    said = (line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
+    return next((line for line in said if line and not line.startswith("offramp run")), "")

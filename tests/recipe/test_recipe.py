@@ -1,0 +1,80 @@
+import tomllib
+
+import pytest
+from recipe_mistakes import MINIMAL, problems
+
+from offramp.recipe import Recipe, find, shipped
+from offramp.training import TrainSettings
+
+
+def test_defaults_survive_a_round_trip():
+    recipe = Recipe.parse(MINIMAL)
+    assert Recipe.parse(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_recipes_survive_a_round_trip(name):
+    recipe = Recipe.load(find(name))
+    assert Recipe.parse(recipe.to_toml()) == recipe
+
+
+def test_every_mistake_is_reported_at_once_by_its_path():
+    text = """
+    sead = 1
+    [data]
+    select = 1.5
+    [space]
+    name = "offramp"
+    stem_widths = [16, 8]
+    [policy]
+    measures = ["luck"]
+    mean_macs = 1e5
+    accuracy = 0.9
+    [search]
+    constraints = ["mean_macs < 3", "speed <= 3"]
+    proposer = "guess"
+    """
+    found = "\n".join(problems(text))
+    for path in ("sead", "data.select", "space: stem_widths", "policy.measures.0", "search.constraints.0"):
+        assert path in found
+    assert "search.constraints.1" in found
+    assert "'guess' is unknown; allowed are random, nsga2, surrogate" in found
+
+
+def test_missing_policy_is_named():
+    assert problems("seed = 1")[0].startswith("policy:")
+
+
+def test_broken_toml_is_named():
+    assert "not valid TOML" in problems("[policy")[0]
+
+
+def test_one_line_chooses_the_evaluator_and_the_recipe_then_tells_the_schedule():
+    assert Recipe.parse(MINIMAL).finetune is None
+    recipe = Recipe.parse(MINIMAL, overrides=["search.evaluator=fine-tune"])
+    assert recipe.finetune == TrainSettings()
+    assert tomllib.loads(recipe.to_toml())["finetune"]["joint_epochs"] == TrainSettings().joint_epochs
+    assert Recipe.parse(recipe.to_toml()) == recipe
+    chosen = Recipe.parse(
+        MINIMAL + '[search]\nevaluator = "fine-tune"\n[finetune]\njoint_epochs = 3\ninherit = false\n'
+    )
+    assert (chosen.finetune.joint_epochs, chosen.finetune.inherit) == (3, False)
+
+
+def test_a_schedule_without_its_evaluator_is_refused():
+    found = problems(MINIMAL + "[finetune]\njoint_epochs = 3\n")
+    assert len(found) == 1
+    assert "[finetune] is of no use with search.evaluator = 'one-shot'" in found[0]
+    wrong = problems(MINIMAL + '[search]\nevaluator = "fine-tune"\n[finetune]\nepochs = 3\nlr = -1\n')
+    assert "finetune.lr" in "\n".join(wrong)
+    assert "finetune.epochs: there is no such key" in "\n".join(wrong)
+
+
+def test_what_thresholds_are_repaired_to_follows_from_goal_and_constraints():
+    by_goal = Recipe.parse(MINIMAL + 'thresholds = "repair"\n[search]\nconstraints = ["mean_macs <= 2e5"]')
+    assert by_goal.bounds == (1e5, 0.0)
+    text = '[policy]\naccuracy = 0.7\nthresholds = "repair"\n'
+    assert "give policy.mean_macs, or a constraint" in problems(text)[0]
+    assert Recipe.parse(text + '[search]\nconstraints = ["mean_macs <= 3e5", "mean_macs <= 2e5"]').bounds == (2e5, 0.7)
+    both = MINIMAL + '[search]\nconstraints = ["accuracy >= 0.6", "error <= 0.25", "mean_macs >= 5"]'
+    assert Recipe.parse(both).bounds == (1e5, 0.75)
