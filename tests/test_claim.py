@@ -58,3 +58,9 @@ def test_a_path_is_kept_in_full(folder, monkeypatch, tmp_path):
     recipe = rooted(Recipe.parse(MINIMAL, overrides=["data.name=folder", "data.root=photos"]))
     assert recipe.data.root == str(tmp_path / "photos")
     assert rooted(Recipe.parse(MINIMAL)) == Recipe.parse(MINIMAL)
+
+
+def test_a_folders_damaged_recipe_is_named(folder):
+    folder.recipe.write_text("[policy")
+    with pytest.raises(RecipeError, match=r"recipe\.toml"):
+        claim_recipe(Recipe.parse(MINIMAL), folder)

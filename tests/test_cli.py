@@ -1,8 +1,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy
 import pytest
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from offramp.architecture import Architecture
@@ -10,8 +13,13 @@ from offramp.cli import app, main
 from offramp.cost import cost
 from offramp.cost.tables import Built
 from offramp.layers import layers
+from offramp.nn import build
+from offramp.policy import Policy
 from offramp.recipe import shipped
 from offramp.spaces import space
+
+TINY = str(Path(__file__).parent / "e2e" / "tiny.toml")
+DIVERGES = [part for given in ("supernet.lr=1e12", "supernet.epochs=1", "data.limit=128") for part in ("--set", given)]
 
 
 def call(*arguments):
@@ -26,7 +34,9 @@ def architecture(tmp_path):
 
 
 def test_help_and_light_commands_import_neither_torch_nor_optuna():
-    commands = [["--help"], ["recipes"], ["validate", "digits"], ["sample", "offramp"], ["devices"]]
+    stored = ["--set", "search.storage=sqlite:///a.db"]
+    checked = [["validate", "digits"], ["validate", "digits", *stored]]
+    commands = [["--help"], ["recipes"], *checked, ["sample", "offramp"], ["devices"]]
     script = f"""
 import sys
 from typer.testing import CliRunner
@@ -94,6 +104,9 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
     [
         (["validate", "nothing"], "known are"),
         (["validate", "digits", "--set", "search.proposer=guess"], "search.proposer: 'guess' is unknown"),
+        (["validate", "digits", "--set", "supernet.init=ofa:/no/such.pth"], "there is no file '/no/such.pth'"),
+        (["validate", "FOLDER"], "a folder; give the file of a recipe"),
+        (["run", TINY, "--out", "FOLDER", *DIVERGES], "lr = 1000000000000.0 is too high"),
         (["sample", "elsewhere"], "known are offramp"),
         (["sample", "offramp", "--input", "32x32"], "3x32x32"),
         (["sample", "offramp", "--smallest", "--largest"], "exclude each other"),
@@ -105,10 +118,106 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
 )
 def test_errors_end_with_a_message_and_no_traceback(arguments, message, architecture, tmp_path, monkeypatch, capsys):
     places = {"ARCHITECTURE": str(architecture), "FOLDER": str(tmp_path)}
-    monkeypatch.setattr(sys, "argv", ["offramp", *(places.get(a, a) for a in arguments)])
+    assert message in refused([places.get(a, a) for a in arguments], monkeypatch, capsys)
+
+
+def refused(arguments, monkeypatch, capsys):
+    """What the command line says of what it cannot do."""
+    monkeypatch.setattr(sys, "argv", ["offramp", *arguments])
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
-    printed = capsys.readouterr().err
-    assert message in printed
-    assert "Traceback" not in printed
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def delivered(architecture, tmp_path):
+    """A run's folder with one network in it."""
+    folder = tmp_path / "run" / "chosen" / "small"
+    folder.mkdir(parents=True)
+    net = build(Architecture.load(architecture), 0)
+    save_file(net.state_dict(), folder / "weights.safetensors")
+    (folder / "architecture.json").write_text(architecture.read_text())
+    exits = len(net.architecture.exits)
+    (folder / "policy.json").write_text(Policy("margin", (0.5,) * (exits - 1)).to_json())
+    metrics = {"splits": {"test": 2}, "classes": ["a", "b", "c", "d"], "mac_rule": "executed"}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder.parents[1] / "recipe.toml").write_text("[policy]\nmean_macs = 1e5\n")
+    return folder
+
+
+def test_a_delivered_network_is_evaluated(delivered, tmp_path):
+    numpy.savez(tmp_path / "mine.npz", images=numpy.zeros((6, 16, 16), numpy.uint8), labels=numpy.arange(6) % 4)
+    done = call("evaluate", str(delivered), "--data", str(tmp_path / "mine.npz"), "--json")
+    assert json.loads(done.stdout)["n"] == 6
+
+
+TRAINED_ANEW = "and run again, and the network is trained anew"
+WRITTEN_ANEW = "remove it and run again, and it is written anew"
+
+
+@pytest.mark.parametrize(
+    "name, content, advice",
+    [
+        ("architecture.json", "", TRAINED_ANEW),
+        ("architecture.json", "{}", TRAINED_ANEW),
+        ("policy.json", "{", TRAINED_ANEW),
+        ("policy.json", "{}", TRAINED_ANEW),
+        ("weights.safetensors", None, TRAINED_ANEW),
+        ("weights.safetensors", "", TRAINED_ANEW),
+        ("metrics.json", "{", WRITTEN_ANEW),
+        ("metrics.json", "{}", WRITTEN_ANEW),
+        ("../../recipe.toml", "[policy", "not valid TOML"),
+        ("../../recipe.toml", "[policy]\nmean_macs = -1", "policy.mean_macs"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(name, content, advice, delivered, monkeypatch, capsys):
+    path = (delivered / name).resolve()
+    if content is None:
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        path.write_text(content)
+    said = refused(["evaluate", str(delivered)], monkeypatch, capsys)
+    assert path.name in said
+    assert str(path.parent) in said
+    assert advice in said
+    assert "pydantic.dev" not in said
+
+
+def test_weights_of_another_network_are_named(delivered, monkeypatch, capsys):
+    other = build(space("offramp", (1, 16, 16), 4).largest(), 0)
+    save_file(other.state_dict(), delivered / "weights.safetensors")
+    said = refused(["evaluate", str(delivered)], monkeypatch, capsys)
+    assert f"{delivered / 'weights.safetensors'} does not hold the weights of this network" in said
+    assert len(said) < 600
+
+
+def trial(**fields):
+    return {"front": True, "study": "search", "number": 0, "utilisation": [1.0], **fields}
+
+
+@pytest.mark.parametrize(
+    "content, complaint",
+    [
+        ("", "Expecting value"),
+        ("{}", "no objectives, constraints, mac_rule, split, n, evaluator, trials in it"),
+        ("[]", "no objectives"),
+        ({"trials": [{}]}, "a trial is not as it should be: KeyError('front')"),
+        ({"trials": 3}, "a trial is not as it should be"),
+        ({"trials": [trial(metrics={})]}, "a trial is not as it should be: KeyError('error')"),
+        ({"trials": [trial(metrics={"error": 0.1})]}, "a trial is not as it should be: KeyError("),
+    ],
+)
+def test_a_damaged_front_is_named(content, complaint, tmp_path, monkeypatch, capsys):
+    whole = dict.fromkeys(("constraints", "mac_rule", "split", "n", "evaluator"), "") | {"objectives": ["error"]}
+    text = content if isinstance(content, str) else json.dumps(whole | content)
+    (tmp_path / "front.json").write_text(text)
+    said = refused(["front", str(tmp_path)], monkeypatch, capsys)
+    assert f"{tmp_path / 'front.json'} is damaged ({complaint}" in said
+    assert WRITTEN_ANEW in said
+
+
+def test_a_damaged_architecture_is_named(architecture, monkeypatch, capsys):
+    architecture.write_text(architecture.read_text().replace('"classes": 4', '"classes": 1'))
+    said = refused(["cost", str(architecture)], monkeypatch, capsys)
+    assert said == f"error: {architecture} is no architecture: classes: Input should be greater than or equal to 2\n"

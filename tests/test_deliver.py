@@ -7,10 +7,9 @@ import torch
 from offramp import build, cost, space
 from offramp import deliver as module
 from offramp.deliver import costs_of, curve_records, describe, goal_of, keep_exits, kind
-from offramp.search import best_static
 from offramp.policy import MEASURES, Goal, Policy, ScoreTable, curve, operate, repair, shared_threshold
 from offramp.recipe import Recipe
-from offramp.search import Evaluation, NothingFeasible, Trial
+from offramp.search import Evaluation, NothingFeasible, Trial, best_static
 from offramp.spaces import Candidate
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from offramp.run_folder import RunFolder, identity, write_json
+from offramp.run_folder import RunFolder, identity, read_json, write_json
 
 
 def test_identity_tells_parts_apart_and_ignores_key_order():
@@ -33,3 +33,14 @@ def test_only_finished_networks_are_delivered(tmp_path):
         folder.chosen(name).mkdir(parents=True)
     (folder.chosen("b") / "metrics.json").write_text("{}")
     assert folder.delivered() == [folder.chosen("b")]
+
+
+def test_a_file_is_read_whole_or_named(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    assert read_json(path, ("a",)) == {"a": 1}
+    with pytest.raises(ValueError, match=r"x\.json is damaged \(no b, c in it\)"):
+        read_json(path, ("a", "b", "c"))
+    path.write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"x\.json is damaged"):
+        read_json(path)

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 Activation = Literal["relu", "relu6", "hardswish"]
 
@@ -206,5 +206,14 @@ class Architecture(_Frozen):
 
     @classmethod
     def load(cls, path: str | Path) -> Architecture:
-        """Read an `architecture.json`."""
-        return cls.from_json(Path(path).read_text())
+        """Read an `architecture.json`.
+
+        Raises:
+            ValueError: it holds no architecture; the message names the file, and the first thing that is wrong.
+        """
+        try:
+            return cls.from_json(Path(path).read_text())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{path} is no architecture: {where and f'{where}: '}{first['msg']}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from offramp.data import Task
 from offramp.recipe import Budget, Recipe, RecipeError, differences
-from offramp.run_folder import RunFolder, write_json, write_text
+from offramp.run_folder import RunFolder, read_json, write_json, write_text
 
 _MAY_CHANGE = (
     "deliver.", "export.", "search.evaluations", "search.stop_after", "search.retrain", "search.baseline", "data.root",
@@ -44,7 +43,7 @@ def claim_data(task: Task, folder: RunFolder) -> None:
     """
     splits = {name: len(split) for name, split in task.splits.items()}
     now = {"name": task.name, "splits": splits, "fingerprint": task.fingerprint()}
-    then = json.loads(folder.data.read_text()) if folder.data.exists() else now
+    then = read_json(folder.data) if folder.data.exists() else now
     if then != now:
         changed = [f"data.{line}" for line in differences(then, now)]
         hint = "take another --out, or the images that the run began with"
@@ -65,8 +64,11 @@ def _stored(path: Path) -> dict[str, Any]:
     """The recipe in a run's folder, with the defaults of keys that came into being after it was written."""
     try:
         return tomllib.loads(Recipe.load(path).to_toml())
-    except RecipeError:  # it has keys that are no more: the differences name them
-        return tomllib.loads(path.read_text())
+    except RecipeError as error:  # it has keys that are no more: the differences name them
+        try:
+            return tomllib.loads(path.read_text())
+        except ValueError:  # no TOML at all
+            raise error from None
 
 
 def _other_seed(recipe: Recipe, stored: Mapping[str, Any], folder: RunFolder) -> Iterator[str]:

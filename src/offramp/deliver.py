@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from offramp.architecture import Architecture
 from offramp.cost import MAC_RULES, NetworkCost, cost
@@ -38,7 +38,7 @@ from offramp.policy import (
 )
 from offramp.progress import track
 from offramp.recipe import Recipe
-from offramp.run_folder import identity, write_json, write_text
+from offramp.run_folder import identity, load_weights, write_json, write_text
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate
 from offramp.training import score, train_either
@@ -103,11 +103,23 @@ def load(folder: str | Path) -> tuple[EarlyExitNet, Policy]:
 
     Raises:
         FileNotFoundError: the folder lacks one of the files.
+        ValueError: one of them is damaged; it names the file.
     """
     folder = Path(folder)
-    net = skeleton(Architecture.load(folder / "architecture.json"))
-    net.load_state_dict(load_file(folder / "weights.safetensors"))
-    return net.eval(), Policy.from_json((folder / "policy.json").read_text())
+    advice = f"move {folder} away and run again, and the network is trained anew"
+    try:
+        net, policy = skeleton(Architecture.load(folder / "architecture.json")), _policy(folder / "policy.json")
+    except ValueError as error:
+        raise ValueError(f"{error}; {advice}") from error
+    load_weights(folder / "weights.safetensors", net, advice)
+    return net.eval(), policy
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.from_json(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no policy: {error}") from error
 
 
 def costs_of(recipe: Recipe) -> Costs:

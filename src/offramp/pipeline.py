@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from offramp.architecture import Architecture
 from offramp.claim import claim_data, claim_recipe, rooted
@@ -18,7 +18,7 @@ from offramp.nn import Supernet
 from offramp.preflight import impossible
 from offramp.progress import Tracker, tell, track
 from offramp.recipe import Budget, Recipe, RecipeError, find
-from offramp.run_folder import RunFolder, identity, write_json
+from offramp.run_folder import RunFolder, identity, load_weights, write_json
 from offramp.search import (
     Evaluation,
     NothingFeasible,
@@ -59,7 +59,8 @@ class Run:
     @classmethod
     def open(cls, recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
         """A run in `out`, new or continued; see `run`."""
-        checked = recipe if isinstance(recipe, Recipe) else Recipe.load(find(str(recipe)), overrides)
+        new = not RunFolder(out).supernet.exists()  # later, the files that the recipe names may be gone
+        checked = recipe if isinstance(recipe, Recipe) else Recipe.load(find(str(recipe)), overrides, files=new)
         made = cls(rooted(checked), out)
         claim_recipe(made.recipe, made.folder)
         return made
@@ -93,7 +94,7 @@ class Run:
         d = self.recipe.data
         return task(
             d.name, d.root, seed=d.seed, select=d.select, calibrate=d.calibrate, test=d.test,
-            limit=d.limit, size=d.size, flip=d.flip, pad=d.pad,
+            limit=d.limit, size=d.size, flip=d.flip, pad=d.pad, coarse=d.coarse, extra=d.extra, verify=d.verify,
         )  # fmt: skip
 
     @cached_property
@@ -126,7 +127,7 @@ class Run:
         path, settings = self.folder.supernet, self.recipe.supernet
         if path.exists():
             supernet = Supernet(self.space, self.recipe.seed)
-            supernet.load_state_dict(load_file(path))
+            load_weights(path, supernet, "delete it, and the run trains it again")
             return supernet
         started = time.monotonic()
         with track("supernet", settings.epochs * (len(self.task.train) // settings.batch * settings.batch)) as bar:

@@ -6,8 +6,14 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_REASON = 200
 
 
 class RunFolder:
@@ -51,6 +57,43 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, keys: Sequence[str] = ()) -> Any:
+    """The value that a JSON file holds; where `keys` are given, an object that has them.
+
+    Raises:
+        ValueError: the file is damaged, or lacks a key; it names the file.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if missing := [key for key in keys if not isinstance(found, dict) or key not in found]:
+        raise damaged(path, f"no {', '.join(missing)} in it")
+    return found
+
+
+def damaged(path: Path, what: object) -> ValueError:
+    """The error of a run's file that cannot be used, and what to do."""
+    return ValueError(f"{path} is damaged ({what}); remove it and run again, and it is written anew")
+
+
+def load_weights(path: Path, net: nn.Module, advice: str) -> None:
+    """Put the tensors of a .safetensors file into `net`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds another network's weights; it names the file, and says what `advice` does.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        net.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:_REASON]  # torch lists every tensor that does not fit
+        raise ValueError(f"{path} does not hold the weights of this network ({reason}); {advice}") from error
 
 
 def identity(*parts: Any) -> str:

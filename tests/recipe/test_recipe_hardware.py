@@ -153,4 +153,4 @@ def test_goals_that_contradict(goal, complaint):
 
 def test_a_network_has_one_budget():
     text = MINIMAL + DEVICE + '[deliver]\nbudgets = [{ name = "a", mean_macs = 1e5, et_avg = 1.0 }]\n'
-    assert "budget 'a' bounds mean_macs and et_avg" in problems(text)[0]
+    assert "deliver.budgets.0: a budget bounds one mean cost, not mean_macs and et_avg" in problems(text)[0]

@@ -19,4 +19,18 @@ def test_a_bare_word_overrides_a_string(override):
 
 @pytest.mark.parametrize("override", ["search.evaluations", "=3", "seed.x=1", "search..x=2"])
 def test_malformed_overrides_are_refused(override):
-    assert problems("seed = 1\n" + MINIMAL, override)
+    (found,) = problems("seed = 1\n" + MINIMAL, override)
+    assert found.startswith(f"--set {override!r}: ")
+
+
+@pytest.mark.parametrize(
+    "text, own", [("[data]\nseed = -1", "data.seed"), ("[data", "not valid TOML"), ('extends = "nothing"', "extends")]
+)
+def test_all_that_are_malformed_are_named_beside_the_recipe_s_own_mistakes(text, own):
+    found = problems(text, "seed=1", "seed.x=1", "train.lr=0", "search.evaluations", "=3")
+    told = [line.partition(":")[0] for line in found]
+    malformed = ["--set 'seed.x=1'", "--set 'search.evaluations'", "--set '=3'"]
+    if own == "data.seed":
+        assert told == [*malformed, own, "policy", "train.lr"]
+    else:  # of a recipe that cannot be read nothing more is known
+        assert told == [own, *malformed]

@@ -51,6 +51,40 @@ def test_nothing_is_infinite_or_wanted_twice():
     assert found.endswith("more often are 2.44e+06")
 
 
+@pytest.mark.parametrize(
+    "constraint, range", [("accuracy >= 65", "in 0..1"), ("error <= -1", "in 0..1"), ("params <= -3", "never negative")]
+)
+def test_a_bound_is_one_that_its_metric_can_have(constraint, range):
+    (found,) = problems(MINIMAL + f'[search]\nconstraints = ["{constraint}"]')
+    assert found.startswith(f"search.constraints.0: constraint '{constraint}' has the bound")
+    assert found.endswith(range)
+    Recipe.parse(MINIMAL + '[search]\nconstraints = ["accuracy >= 1", "error <= 0", "maep <= 65"]')
+
+
+@pytest.mark.parametrize(
+    "url, complaint",
+    [
+        ("nodb://x:secret@host", "'nodb://...' is no database's URL (Can't load plugin"),
+        ("redis://host", "'redis://...' is no database's URL"),
+        ("postgresql+nodriver://host/a", "'postgresql+nodriver://...' is no database's URL"),
+        ("mysql://host:port/a", "invalid literal"),
+        ("://", "is no database's URL"),
+    ],
+)
+def test_a_storage_is_one_that_can_be_opened(url, complaint):
+    (found,) = problems(MINIMAL + f'[search]\nstorage = "{url}"')
+    assert found.startswith("search.storage: ")
+    assert complaint in found
+    assert "secret" not in found
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///a.db", "postgresql://me:word@host:5432/a", "mysql+pymysql://host/a", "a.journal"]
+)
+def test_storages(url):
+    assert Recipe.parse(MINIMAL + f'[search]\nstorage = "{url}"').search.storage == url
+
+
 def test_budget_names_must_differ_and_be_folder_names():
     twice = MINIMAL + '[deliver]\nbudgets = [{name = "a"}, {name = "a", mean_macs = 2.0}]\n'
     assert "every budget's name may be given once; more often are a" in problems(twice)[0]

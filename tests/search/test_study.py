@@ -169,6 +169,12 @@ def test_a_storage_url(tmp_path: Path, toy) -> None:
     assert Study.open(url, "test", toy, synthetic.OBJECTIVES, CONSTRAINTS, analytic_costs).trials == study.trials
 
 
+@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/study.db", "nodb://host/study", "oracle://host:1/study"])
+def test_a_storage_that_cannot_be_opened_is_told(url, toy) -> None:
+    with pytest.raises(StudyError, match=f"the storage {url} cannot be opened: ."):
+        Study.open(url, "test", toy, synthetic.OBJECTIVES)
+
+
 @pytest.mark.parametrize(
     "objectives, complaint",
     [((), "at least one"), (("error", "error"), "none twice"), (("error", "speed"), "known are error, accuracy")],

@@ -34,7 +34,7 @@ def main() -> None:
     """Run the command line; errors that a user can mend end with their message, not with a traceback."""
     try:
         app()
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         if os.environ.get("OFFRAMP_TRACEBACK"):
             raise
         stderr.print("[red]error:[/red]", end=" ")

@@ -11,6 +11,7 @@ import typer
 from offramp.cli._cost import print_cost
 from offramp.cli._options import Delivered, Json
 from offramp.cli._print import mega, percent, print_json, print_line, print_table
+from offramp.run_folder import read_json
 
 if TYPE_CHECKING:
     from offramp.data import Split, Task
@@ -49,7 +50,7 @@ def evaluate(
     from offramp.evaluate import evaluate as evaluate_on
 
     net, policy = load(folder)
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_json(folder / "metrics.json", ("splits", "classes", "mac_rule"))
     images = _images(data, folder, metrics, net.architecture.input)
     found = evaluate_on(net, policy, images, metrics["mac_rule"])
     if as_json:

@@ -32,5 +32,5 @@ def validate(
     """Report every mistake of a recipe, by its path."""
     from offramp.recipe import Recipe, find
 
-    Recipe.load(find(recipe), set or ())
+    Recipe.load(find(recipe), set or (), files=True)
     stdout.print(f"{recipe}: no mistakes found", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,10 @@ import typer
 
 from offramp.cli._options import Folder, Json
 from offramp.cli._print import mega, percent, percents, print_json, print_table, stderr, stdout
+from offramp.run_folder import damaged, read_json
+
+_FRONT = ("objectives", "constraints", "mac_rule", "split", "n")
+_METRICS = ("kind", "test_accuracy", "mean_macs", "mac_rule", "utilisation", "seed", "splits")
 
 
 def run(
@@ -37,12 +40,18 @@ def front(folder: Folder, as_json: Json = False) -> None:
     path = folder / "front.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: the search has not ended. Start `offramp run` again to go on.")
-    stored = json.loads(path.read_text())
+    stored = read_json(path, (*_FRONT, "evaluator", "trials"))
+    try:
+        _show_front(stored, as_json)
+    except (KeyError, TypeError) as error:
+        raise damaged(path, f"a trial is not as it should be: {error!r}") from error
+
+
+def _show_front(stored: dict[str, Any], as_json: bool) -> None:
     trials = [t for t in stored["trials"] if t["front"] and t["study"] == "search"]
     trials.sort(key=lambda t: [t["metrics"][name] for name in stored["objectives"]][::-1])
     if as_json:
-        kept = {key: stored[key] for key in ("objectives", "constraints", "mac_rule", "split", "n")}
-        print_json({**kept, "front": trials})
+        print_json({**{key: stored[key] for key in _FRONT}, "front": trials})
     else:
         where = f"{stored['evaluator']} on {stored['split']} (n = {stored['n']}), MACs {stored['mac_rule']}"
         _print_front(f"{len(trials)} networks; {where}", trials)
@@ -60,7 +69,7 @@ def _print_front(title: str, trials: list[dict[str, Any]]) -> None:
 
 
 def _print_delivered(folders: list[Path]) -> None:
-    found = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    found = [read_json(folder / "metrics.json", _METRICS) for folder in folders]
     if not found:
         return
     measured = _on_device(found, ("energy_mj", "latency_ms", "et_avg"))

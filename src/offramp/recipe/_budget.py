@@ -40,5 +40,5 @@ class Budget(Section):
     def _one_budget(self) -> Budget:
         given = bounds_in(self)
         if len(given) > 1:
-            raise ValueError(f"budget {self.name!r} bounds {' and '.join(given)}; give one of them")
+            raise ValueError(f"a budget bounds one mean cost, not {' and '.join(given)}; give one of them")
         return self

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from offramp.recipe._budget import Budget
-from offramp.recipe._section import Section, once
+from offramp.recipe._section import Section, Seed, once
 
 
 class DeliverSection(Section):
     """Which networks of the front are trained, tested and exported."""
 
     budgets: tuple[Budget, ...] = Field((Budget(name="best"),), min_length=1)
-    seeds: tuple[int, ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         (0,), min_length=1, description="final trainings; the first seed's network is exported"
     )
     static_macs: tuple[PositiveFloat, ...] = Field(
         (), description="MACs of static networks to train beside by the same schedule"
     )
 
-    @field_validator("budgets")
-    @classmethod
-    def _names_differ(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
-        once("budget's name", [budget.name for budget in budgets])
-        return budgets
+    @model_validator(mode="after")
+    def _names_differ(self) -> DeliverSection:
+        # A name that is wrong by itself has been left out.
+        once("budget's name", [budget.name for budget in self.budgets if hasattr(budget, "name")])
+        return self
 
     @field_validator("seeds")
     @classmethod

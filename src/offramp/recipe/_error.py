@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 
 class RecipeError(ValueError):
-    """A recipe with mistakes; `problems` has one line for each, by its path."""
+    """A recipe, `source`, with mistakes; `problems` has one line for each, by its path."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.source, self.problems = source, tuple(problems)
         super().__init__(f"{source}:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def lines(error: ValidationError, *prefix: str) -> list[str]:
+def lines(errors: Sequence[ErrorDetails], *prefix: str) -> list[str]:
     """Pydantic's complaints as lines, each with its path (behind `prefix`) and what was given."""
-    found = []
-    for item in error.errors():
+    found, paths = [], [item["loc"] for item in errors]
+    for item in errors:
+        size = len(item["loc"])
+        if item["type"] == "too_short" and any(len(path) > size and path[:size] == item["loc"] for path in paths):
+            continue  # entries are there; they are wrong, and that is told
         path = ".".join(map(str, (*prefix, *item["loc"]))) or "recipe"
         given = "" if item["type"] in ("missing", "value_error") else f" (given: {short(item['input'])})"
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "there is no such key; check its spelling against `offramp init`"
+        if item["type"] == "model_type":
+            message = "must be a section, of keys and values"
         found.append(f"{path}: {message}{given}")
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from offramp.recipe._error import RecipeError
 from offramp.recipe._shipped import find
+from offramp.recipe._text import text_of
 
 
 def extended(values: dict[str, Any], path: Path, chain: Sequence[Path] = ()) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def extended(values: dict[str, Any], path: Path, chain: Sequence[Path] = ()) -> 
         raise RecipeError(str(path), [f"extends: {name!r} is not the name or path of a recipe"])
     try:
         base = find(str(path.parent / name) if (path.parent / name).is_file() else name)
-        found = tomllib.loads(base.read_text())
+        found = tomllib.loads(text_of(base))
     except RecipeError as error:
         raise RecipeError(str(path), [f"extends: {name}: {error.problems[0]}"]) from None
     except tomllib.TOMLDecodeError as error:

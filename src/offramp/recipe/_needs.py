@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from offramp.cost import DEVICES, NpuModel
 from offramp.cost import device as find_device
 from offramp.policy import GATE_MEASURES, MEASURES
+from offramp.recipe._partial import answers
 from offramp.search import METRICS
 from offramp.spaces import SearchSpace, space
 
 if TYPE_CHECKING:
+    from offramp.recipe._budget import Budget
     from offramp.recipe._recipe import Recipe
 
 
 def unmet(recipe: Recipe) -> list[str]:
-    """What the sections of a recipe, each of them valid, need and do not find in the others, as lines."""
+    """What the sections of a recipe need and do not find in the others, as lines; wrong values are left out of it."""
     checks = (_gates_to_read, _gates_to_train, _device, _energies, _target, _genes, _bound, _grid_of_margins)
-    return [line for check in checks for line in check(recipe)]
+    return [line for check in checks for line in answers(check, recipe)]
 
 
 def _gates_to_read(recipe: Recipe) -> list[str]:
@@ -46,7 +48,7 @@ def _device(recipe: Recipe) -> list[str]:
     known = ", ".join(name for name in DEVICES if name != "analytic")
     return [
         f"{path}: {metric} needs a device; name one in [hardware] (device = {known}, or a file)"
-        for path, metric in _costs_asked(recipe).items()
+        for path, metric in _costs_asked(recipe)
         if METRICS[metric].device
     ]
 
@@ -57,7 +59,7 @@ def _energies(recipe: Recipe) -> list[str]:
         return []
     return [
         f"{path}: {metric} needs energies, which {recipe.hardware.device} does not tell; it has mean_latency_ms"
-        for path, metric in _costs_asked(recipe).items()
+        for path, metric in _costs_asked(recipe)
         if METRICS[metric].device and metric != "mean_latency_ms"
     ]
 
@@ -66,8 +68,8 @@ def _target(recipe: Recipe) -> list[str]:
     """What tells how near mean MACs are to a target where there is none."""
     if recipe.policy.mean_macs is not None:
         return []
-    asked = [(path, metric) for path, metric in _searched(recipe).items() if METRICS[metric].target]
-    return [f"{path}: {metric} needs the target policy.mean_macs" for path, metric in asked]
+    asked = (*answers(_objectives, recipe), *answers(_constraints, recipe))
+    return [f"{path}: {metric} needs the target policy.mean_macs" for path, metric in asked if METRICS[metric].target]
 
 
 def _genes(recipe: Recipe) -> list[str]:
@@ -93,23 +95,37 @@ def _grid_of_margins(recipe: Recipe) -> list[str]:
     policy = recipe.policy
     if policy.thresholds != "grid" or (policy.mean_macs is not None and policy.measures == ("margin",)):
         return []
-    given = f"goal {policy.metric if policy.budget else 'accuracy'} and measures {', '.join(policy.measures)}"
+    goal = policy.metric if policy.budget else "accuracy" if policy.accuracy else "none"
+    given = f"goal {goal} and measures {', '.join(policy.measures)}"
     return [
         "policy.thresholds: 'grid' scores margins against a target of mean MACs; give policy.mean_macs, and "
         f'measures = ["margin"] alone (given: {given})'
     ]
 
 
-def _searched(recipe: Recipe) -> dict[str, str]:
-    """Path -> the metric that objectives and constraints name there."""
-    found = {f"search.objectives.{i}": name for i, name in enumerate(recipe.search.objectives)}
-    return found | {f"search.constraints.{i}": c.metric for i, c in enumerate(recipe.search.parsed_constraints)}
+def _costs_asked(recipe: Recipe) -> list[tuple[str, str]]:
+    """Paths, each with the metric that the goal, the search or a budget names there."""
+    return [asked for part in (_goal, _objectives, _constraints, _budgets) for asked in answers(part, recipe)]
 
 
-def _costs_asked(recipe: Recipe) -> dict[str, str]:
-    """Path -> the metric that the goal, the search or a budget names there."""
-    found = {"policy": recipe.policy.metric, **_searched(recipe)}
-    return found | {f"deliver.budgets.{i}": b.budget[0] for i, b in enumerate(recipe.deliver.budgets) if b.budget}
+def _goal(recipe: Recipe) -> list[tuple[str, str]]:
+    return [("policy", recipe.policy.metric)]
+
+
+def _objectives(recipe: Recipe) -> list[tuple[str, str]]:
+    return [(f"search.objectives.{i}", name) for i, name in enumerate(recipe.search.objectives)]
+
+
+def _constraints(recipe: Recipe) -> list[tuple[str, str]]:
+    return [(f"search.constraints.{i}", c.metric) for i, c in enumerate(recipe.search.parsed_constraints)]
+
+
+def _budgets(recipe: Recipe) -> list[tuple[str, str]]:
+    return [asked for i, budget in enumerate(recipe.deliver.budgets) for asked in answers(_bounded, i, budget)]
+
+
+def _bounded(i: int, budget: Budget) -> list[tuple[str, str]]:
+    return [(f"deliver.budgets.{i}", budget.budget[0])] if budget.budget else []
 
 
 def _gated(recipe: Recipe) -> bool:

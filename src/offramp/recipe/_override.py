@@ -1,28 +1,32 @@
-"""A value of a recipe, given anew: section.key=value."""
+"""Values of a recipe, given anew: section.key=value."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from offramp.recipe._error import RecipeError
+
+def override(values: dict[str, Any], overrides: Iterable[str]) -> list[str]:
+    """Set in `values` what each of `overrides`, `section.key=value`, says; gives a line for each that cannot be."""
+    problems = []
+    for given in overrides:
+        try:
+            _set(values, given)
+        except ValueError as error:
+            problems.append(f"--set {given!r}: {error}")
+    return problems
 
 
-def override(values: dict[str, Any], given: str) -> None:
-    """Set in `values` what `given`, `section.key=value`, says.
-
-    Raises:
-        RecipeError: it is not of that form, or goes through a value as if it were a section.
-    """
+def _set(values: dict[str, Any], given: str) -> None:
     path, separator, text = given.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not separator or not all(keys):
-        raise RecipeError("--set", [f"{given!r} is not of the form section.key=value"])
+        raise ValueError("it is not of the form section.key=value")
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, Mapping):
-            raise RecipeError("--set", [f"{given!r}: {key} is a value, not a section"])
+            raise ValueError(f"{key} is a value, not a section")
     values[keys[-1]] = _value(text)
 
 

@@ -8,27 +8,30 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from offramp.recipe._data import DataSection
 from offramp.recipe._deliver import DeliverSection
-from offramp.recipe._error import RecipeError, lines
+from offramp.recipe._error import RecipeError
 from offramp.recipe._export import ExportSection
 from offramp.recipe._extends import extended
+from offramp.recipe._files import absent
 from offramp.recipe._hardware import HardwareSection
 from offramp.recipe._needs import unmet
 from offramp.recipe._override import override
+from offramp.recipe._partial import read
 from offramp.recipe._policy import PolicySection
 from offramp.recipe._search import SearchSection
-from offramp.recipe._section import Section
+from offramp.recipe._section import Section, Seed
 from offramp.recipe._space import SpaceSection, wrong_options
+from offramp.recipe._text import text_of
 from offramp.training import GateSettings, SupernetSettings, TrainSettings
 
 
 class Recipe(Section):
     """A whole run. `seed` is the seed of everything that has none of its own."""
 
-    seed: int = 0
+    seed: Seed = 0
     data: DataSection = DataSection()
     space: SpaceSection = SpaceSection()
     supernet: SupernetSettings = SupernetSettings()
@@ -71,26 +74,26 @@ class Recipe(Section):
         return budget[1] if budget else min(most, default=inf), self.policy.accuracy or max(least, default=0.0)
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    def load(cls, path: str | Path, overrides: Sequence[str] = (), files: bool = False) -> Recipe:
         """Read a recipe; `overrides` are `section.key=value` with a TOML value.
 
+        `files`: the images and the checkpoint that it names must be there. A run's own recipe may have outlived them.
+
         Raises:
-            RecipeError: with every mistake, by its path.
+            RecipeError: with every mistake, by its path; or the file cannot be read.
         """
-        text = Path(path).read_text()
-        return cls.parse(text, str(path), overrides)
+        return cls.parse(text_of(Path(path)), str(path), overrides, files)
 
     @classmethod
-    def parse(cls, text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    def parse(cls, text: str, source: str = "recipe", overrides: Sequence[str] = (), files: bool = False) -> Recipe:
         """Read the text of a recipe; see `load`. What it extends is looked for beside `source`."""
         try:
-            values = tomllib.loads(text)
+            values = extended(tomllib.loads(text), Path(source))
         except tomllib.TOMLDecodeError as error:
-            raise RecipeError(source, [f"not valid TOML: {error}"]) from error
-        values = extended(values, Path(source))
-        for given in overrides:
-            override(values, given)
-        return cls._checked(values, source)
+            raise RecipeError(source, [f"not valid TOML: {error}", *override({}, overrides)]) from error
+        except RecipeError as error:
+            raise RecipeError(error.source, [*error.problems, *override({}, overrides)]) from error
+        return cls._checked(values, source, override(values, overrides), files)
 
     def to_toml(self) -> str:
         """The whole recipe with every default filled in; `parse` gives back an equal one."""
@@ -99,15 +102,13 @@ class Recipe(Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
-    def _checked(cls, values: dict[str, Any], source: str) -> Recipe:
-        problems: list[str] = []
-        try:
-            recipe = cls.model_validate(values)
-        except ValidationError as error:
-            problems += lines(error)
-        problems += wrong_options(values.get("space", {}))
-        if not problems:
-            problems += unmet(recipe)
-        if problems:
-            raise RecipeError(source, problems)
+    def _checked(cls, values: dict[str, Any], source: str, problems: Sequence[str], files: bool) -> Recipe:
+        """The recipe of these values; `problems` are those found before."""
+        recipe, found = read(cls, values)
+        assert recipe is not None  # a TOML file is a table
+        if options := wrong_options(values.get("space", {})):
+            recipe.__dict__.pop("space", None)  # as `read` leaves out what is wrong
+        found = [*problems, *found, *options, *unmet(recipe), *(absent(recipe) if files else ())]
+        if found:
+            raise RecipeError(source, found)
         return recipe

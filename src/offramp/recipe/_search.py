@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
@@ -16,9 +17,32 @@ SURROGATES = ("gp", "rbf", "trees", "mlp", "auto")
 PREDICT = ("objectives", "shares")
 EVALUATORS = ("one-shot", "fine-tune")
 
+_SHARES = ("error", "accuracy", "dynamic_efficiency")
+
 
 def _constraint(text: str) -> str:
-    return str(Constraint.parse(text))
+    found = Constraint.parse(text)
+    most = 1.0 if found.metric in _SHARES else inf
+    if not 0 <= found.bound <= most:
+        lies = "lies in 0..1" if most == 1 else "is never negative"
+        raise ValueError(f"constraint {text!r} has the bound {found.bound:g}; {found.metric} {lies}")
+    return str(found)
+
+
+def _storage(url: str) -> str:
+    """A URL that SQLAlchemy has a dialect for, or the path of a journal."""
+    if "://" not in url:
+        return url
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(url).get_dialect()
+    except (ArgumentError, ValueError) as error:
+        known = "sqlite:///study.db and postgresql://USER@HOST/DATABASE"
+        scheme = url.partition("://")[0]  # without what follows: a password may be in it
+        raise ValueError(f"'{scheme}://...' is no database's URL ({error}); such are {known}") from None
+    return url
 
 
 class SearchSection(Section):
@@ -45,7 +69,9 @@ class SearchSection(Section):
     baseline: bool = Field(True, description="also evaluate as many random candidates, for comparison")
     images: PositiveInt | None = Field(None, description="select images per evaluation; default: all")
     statistics_images: PositiveInt = Field(2000, description="training images for batch-norm statistics")
-    storage: str | None = Field(None, description="an Optuna storage URL; default: study.journal in the run's folder")
+    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+        None, description="an Optuna storage URL; default: study.journal in the run's folder"
+    )
     stop_after: PositiveInt | None = Field(None, description="stop when hypervolume has not grown for so many batches")
     retrain: NonNegativeInt = Field(
         0, description="candidates of so many last batches are trained by [train], and networks chosen among them"

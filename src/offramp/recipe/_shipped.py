@@ -26,6 +26,8 @@ def find(name: str) -> Path:
         return Path(name)
     if name in shipped():
         return shipped()[name]
+    if Path(name).is_dir():
+        raise RecipeError(name, ["a folder; give the file of a recipe in it, such as a run's recipe.toml"])
     raise RecipeError(name, [f"no such file, and no recipe of that name; known are {', '.join(shipped())}"])
 
 

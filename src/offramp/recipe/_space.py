@@ -32,5 +32,5 @@ def wrong_options(section: object) -> list[str]:
     try:
         options_of(section.get("name", "offramp"), options)
     except ValidationError as error:
-        return lines(error, "space")
+        return lines(error.errors(), "space")
     return []

@@ -58,7 +58,8 @@ class Study:
         It is made if absent.
 
         Raises:
-            StudyError: it was made for another space, other objectives or constraints; or the file is no journal.
+            StudyError: it was made for another space, other objectives or constraints; the file is no journal; or the
+                storage cannot be opened.
             ValueError: an objective or a constraint that is not understood.
         """
         problem = Problem(space, objectives, constraints, known, leaving)
@@ -195,7 +196,11 @@ def _distribution(gene: Gene) -> BaseDistribution:
 
 def _storage(where: str | Path) -> Any:
     if "://" in str(where):
-        return str(where)
+        try:
+            return optuna.storages.RDBStorage(str(where))
+        except Exception as error:  # every database's driver raises its own
+            reason = (str(error).splitlines() or [repr(error)])[0]
+            raise StudyError(f"the storage {where} cannot be opened: {reason}") from error
     try:
         return open_journal(Path(where))
     except (ValueError, KeyError, TypeError) as error:

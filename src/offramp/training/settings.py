@@ -19,7 +19,7 @@ class OptimiserSettings(BaseModel):
     of the same form, the rest by SGD: small networks come further in as many epochs.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     batch: PositiveInt = Field(128, description="images per step")
     lr: PositiveFloat = Field(0.2, description="peak learning rate")
