@@ -106,6 +106,59 @@ def test_a_folder_that_is_none_or_empty_is_named(tmp_path):
         data.task("folder", tmp_path)
 
 
+def test_one_class_is_refused_before_an_image_is_read(tmp_path):
+    write(tmp_path / "cat", 1)
+    truncate(tmp_path / "cat" / "000.png")
+    with pytest.raises(
+        data.DataError, match=r"1 class folders\. Make one sub-folder of images per class, at least two"
+    ):
+        data.task("folder", tmp_path)
+
+
+def write_deep(folder, highest):
+    folder.mkdir()
+    for i, top in enumerate(highest):
+        Image.fromarray(np.linspace(0, top, 30).astype(np.uint16).reshape(6, 5)).save(folder / f"{i:03d}.png")
+
+
+def test_sixteen_bits_have_one_scale_in_a_whole_folder(tmp_path):
+    write_deep(tmp_path / "cat", [300, 4000] * 5)
+    write_deep(tmp_path / "dog", [3000] * 9 + [4096])  # the others are dark, and stay so
+    task = data.task("folder", tmp_path)
+    files = [*(tmp_path / "cat").iterdir(), *(tmp_path / "dog").iterdir()]
+    read = {data.read_image(file, task.input).tobytes() for file in files}  # one by one, as `predict` does
+    assert {image.numpy().tobytes() for split in task.splits.values() for image in split.images} == read
+    assert max(int(split.images.max()) for split in task.splits.values()) == 16
+
+
+def test_twelve_bits_in_sixteen_are_refused_by_name(tmp_path):
+    write_deep(tmp_path / "cat", [300, 4000] * 5)
+    write_deep(tmp_path / "dog", [3000] * 9 + [4095])
+    message = r"dog/009.png: the brightest of 20 images of 16 bits reaches 4095 of 65535.*fill 0..65535"
+    with pytest.raises(data.DataError, match=message):
+        data.task("folder", tmp_path)
+    with pytest.raises(data.DataError, match=message):
+        data.read_split(tmp_path, ("cat", "dog"), (1, 6, 5))
+    write(tmp_path / "dog", 1, shape=(6, 5))  # a bright image of 8 bits beside them changes nothing
+    with pytest.raises(data.DataError, match=r"dog/009.png: the brightest of 19 images"):
+        data.task("folder", tmp_path)
+
+
+def test_transparent_images_are_read_as_predict_reads_them(tmp_path):
+    hidden = np.zeros((6, 5, 4), np.uint8)
+    hidden[..., 0] = np.arange(5) * 50  # red, seen through a half-transparent column only
+    hidden[:, 2, 3] = 128
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(10):
+            Image.fromarray(hidden).save(tmp_path / name / f"{i}.png")
+    task = data.task("folder", tmp_path)
+    seen = data.read_image(tmp_path / "cat" / "0.png", task.input)
+    assert seen[:, :, [0, 1, 3, 4]].min() == 255
+    assert seen[:, 0, 2].tolist() == [177, 127, 127]
+    assert all((split.images.numpy() == seen).all() for split in task.splits.values())
+
+
 def test_an_unknown_class_in_test_is_named(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / "train" / name, 10)

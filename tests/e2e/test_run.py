@@ -1,5 +1,6 @@
 """The real command line on real images, from data to files."""
 
+import contextlib
 import json
 import os
 import random
@@ -166,28 +167,54 @@ def genotypes(folder):
     return found
 
 
-def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(finished, tmp_path):
-    folder, rng, kills = tmp_path / "killed", random.Random(5), 0
-    for _ in range(40):
+def progress(folder):
+    """Changes with every trial and every epoch of a training, and with nothing that a starting process does."""
+    written = []
+    for file in [folder / "supernet.checkpoint", *folder.glob("chosen/*/checkpoint")]:
+        with contextlib.suppress(FileNotFoundError):  # they come and go
+            written.append((file, file.stat().st_mtime_ns))
+    return len(genotypes(folder)), written
+
+
+def at_work_on(folder):
+    """The step that a run was stopped in."""
+    if not (folder / "supernet.safetensors").exists():
+        return "supernet"
+    if not (folder / "front.json").exists():
+        return "search"
+    begun = {file.parent for file in folder.glob("chosen/*/checkpoint")}
+    return "training" if any(not (one / "weights.safetensors").exists() for one in begun) else "delivery"
+
+
+def test_a_run_stopped_anywhere_in_its_work_ends_as_if_it_had_not_been(finished, tmp_path):
+    folder, rng, stopped, interrupted = tmp_path / "stopped", random.Random(5), [], False
+    for _ in range(24):
         process = subprocess.Popen(
-            [*COMMAND, str(folder)], env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        before = genotypes(folder)
-        deadline = time.monotonic() + rng.uniform(0.5, 4.0)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+            [*COMMAND, str(folder)], env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in jobs of a shell's background
+        )  # fmt: skip
+        before, seen, changes = genotypes(folder), progress(folder), rng.randint(1, 8)
+        while process.poll() is None and changes:
+            time.sleep(0.01)
+            now = progress(folder)
+            changes, seen = changes - (now != seen), now
+        time.sleep(rng.uniform(0, 0.1))
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
+            gently = at_work_on(folder) == "search" and not interrupted
+            os.killpg(process.pid, signal.SIGINT if gently else signal.SIGKILL)
+            assert process.wait(timeout=120) == (130 if gently else -signal.SIGKILL)
+            interrupted |= gently
+            stopped.append(at_work_on(folder))
         after = genotypes(folder)
         assert after[: len(before)] == before  # nothing finished is lost
         assert len(set(after)) == len(after)  # nor done twice
-        if kills == 20 or process.returncode == 0:
+        if process.returncode == 0:
             break
     done = subprocess.run([*COMMAND, str(folder)], env=ENVIRONMENT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert kills >= 10
+    assert interrupted
+    assert stopped.count("search") >= 2, stopped  # the interrupt, and a kill
+    assert stopped.count("training") >= 2, stopped
     assert genotypes(folder) == genotypes(finished)
     for name in ("small", "best"):
         found, expected = (json.loads((f / "chosen" / name / "metrics.json").read_text()) for f in (folder, finished))

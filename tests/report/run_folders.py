@@ -15,6 +15,8 @@ from offramp.policy import Goal, ScoreTable, curve, operate, tune
 from offramp.search.constraint import Constraint
 from offramp.spaces import SearchSpace, space
 
+INITIAL = 8
+OTHERS = {"search": "surrogate", "random": "random"}
 CONSTRAINTS = ("mean_macs <= 1.6e5", "accuracy >= 0.8")
 
 
@@ -82,7 +84,7 @@ def trial(
 ) -> dict[str, Any]:
     """A record of `front.json`; `front` is set later."""
     found: dict[str, Any] = {
-        "study": study, "number": number, "proposer": "random" if study == "random" or number < 8 else "surrogate",
+        "study": study, "number": number, "proposer": "initial" if number < INITIAL else OTHERS[study],
         "feasible": False, "front": False, "failure": "RuntimeError: loss is NaN" if failed else None, "metrics": {},
         "architecture": architecture.model_dump(mode="json"),
     }  # fmt: skip
@@ -138,7 +140,9 @@ def sampled_trials(task: Task, study: str, count: int, seed: int, gain: float = 
 
 def write_run(root: Path, task: Task) -> Path:
     """A whole run: 40 trials and 24 random ones, one budget with three seeds, another, and two static networks."""
-    trials = sampled_trials(task, "search", 40, 1, gain=0.08) + sampled_trials(task, "random", 24, 2)
+    trials = sampled_trials(task, "search", 40, 1, gain=0.08)
+    trials += [record | {"study": "random"} for record in trials[:INITIAL]]  # both begin with the same networks
+    trials += sampled_trials(task, "random", 24, 2)[INITIAL:]
     root.mkdir(parents=True, exist_ok=True)
     (root / "recipe.toml").write_text('[deliver]\nbudgets = [{ name = "best" }, { name = "tiny" }]\n')
     front = front_record(task, trials)

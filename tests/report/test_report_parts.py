@@ -17,10 +17,11 @@ from offramp.cost import cost
 from offramp.data import Task
 from offramp.policy import confidence
 from offramp.report._curve import curve_data
+from offramp.report._delivered import Group
 from offramp.report._drawing import drawing
 from offramp.report._files import Files
 from offramp.report._front import cost_axes, failures, front_data, front_sentences, start
-from offramp.report._headline import headline, own_saving, static_saving, tiles
+from offramp.report._headline import headline, over_budget, own_saving, static_saving, tiles
 from offramp.report._labels import block_label, block_labels, branch_labels
 from offramp.report._numbers import percent, si
 from offramp.report._outline import outline
@@ -123,6 +124,76 @@ def test_front_sentences_count(files: Files) -> None:
     assert [f["failure"] for f in failures(files)] == ["RuntimeError: loss is NaN"] * 2
 
 
+def test_networks_that_random_search_shares_with_the_search_are_told(files: Files) -> None:
+    text = next(s for s in front_sentences(files) if s.startswith("Random search"))
+    assert "8 of its 24 networks are the search's own first ones" in text
+    assert files.front is not None
+    # An equal network that the search chose later is no common beginning.
+    trials = [t | {"proposer": "surrogate"} if t["study"] == "search" else t for t in files.front["trials"]]
+    apart = replace(files, front=files.front | {"trials": trials})
+    assert "first ones" not in " ".join(front_sentences(apart))
+
+
+def budgeted(files: Files, folder: Path, group: Group, recipe: str, **metrics: float) -> tuple[Group, Files]:
+    """The group as if measured so, in a folder with that recipe."""
+    (folder / "recipe.toml").write_text(recipe)
+    members = tuple(replace(member, metrics=member.metrics | metrics) for member in group.members)
+    return replace(group, members=members), replace(files, root=folder)
+
+
+OVER = {"mean_macs": 25_510.0, "select": {"accuracy": 0.95, "mean_macs": 24_854.0}}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        '[deliver]\nbudgets = [{ name = "best", mean_macs = 25000.0 }]\n[policy]\nmean_macs = 9e9',
+        '[deliver]\nbudgets = [{ name = "best" }]\n[policy]\nmean_macs = 25000.0',
+    ],
+    ids=["of its own", "of the policy"],
+)
+def test_a_test_mean_above_the_budget_is_told(files: Files, tmp_path: Path, recipe: str) -> None:
+    group, made = budgeted(files, tmp_path, files.chosen[0], recipe, **OVER)
+    sentence = over_budget(group, made).replace("\N{NO-BREAK SPACE}", " ")
+    above = "On test, the mean MACs came to 25.5 k, 2.0 % above the budget of 25.0 k"
+    assert sentence == f"{above}, which was met on select."
+    within, _ = budgeted(files, tmp_path, group, recipe, mean_macs=25_000.0)
+    assert over_budget(within, made) == ""
+    neither, _ = budgeted(files, tmp_path, group, recipe, select={"accuracy": 0.95, "mean_macs": 25_001.0})
+    assert "which was not met either on select" in over_budget(neither, made)
+    barely, _ = budgeted(files, tmp_path, group, recipe, mean_macs=25_001.0)
+    assert "slightly above" in over_budget(barely, made)
+    assert sentence in " ".join(headline(replace(made, chosen=(group,))).sentences).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_budget_on_the_device_is_told_without_select(files: Files, tmp_path: Path) -> None:
+    recipe = '[deliver]\nbudgets = [{ name = "best", mean_energy_mj = 2.0 }]\n[policy]\nmean_macs = 1.0'
+    group, made = budgeted(files, tmp_path, files.chosen[0], recipe, energy_mj=2.502)
+    found = over_budget(group, made).replace("\N{NO-BREAK SPACE}", " ")
+    assert found == "On test, the mean energy came to 2.5 mJ, 25.1 % above the budget of 2 mJ."
+
+
+@pytest.mark.parametrize(
+    "recipe", ["", "no toml", "deliver = 3", '[deliver]\nbudgets = [{ name = "best" }]\n[policy]\naccuracy = 0.9']
+)
+def test_without_a_budget_there_is_none_to_exceed(files: Files, tmp_path: Path, recipe: str) -> None:
+    group, made = budgeted(files, tmp_path, files.chosen[0], recipe, **OVER)
+    assert over_budget(group, made) == ""
+
+
+@pytest.mark.parametrize(
+    "ahead, told", [(0.025, " and is 2.5\N{NO-BREAK SPACE}points more accurate: "), (0.004, "MACs: ")]
+)
+def test_a_static_network_that_is_clearly_better_is_not_called_equal(files: Files, ahead: float, told: str) -> None:
+    best, static = files.chosen[0], files.baselines[0]
+    accuracy = best.spread("test_accuracy").mean + ahead
+    better = replace(static.first, metrics=static.first.metrics | {"test_accuracy": accuracy})
+    found = static_saving(best, [replace(static, members=(better,))])
+    assert "at least as accurate" in found
+    assert told in found
+    assert ("more accurate" in found) == (ahead > 0.005)
+
+
 def test_other_objectives_choose_the_axis(files: Files) -> None:
     assert files.front is not None
     front = files.front | {"objectives": ["error", "params", "mean_macs"]}
@@ -212,6 +283,9 @@ def test_a_picture_is_the_image(digits: Task) -> None:
     colour = np.random.default_rng(0).integers(0, 255, (3, 5, 7), dtype=np.uint8)
     data = base64.b64decode(picture(colour).removeprefix("data:image/png;base64,"))
     assert (np.asarray(Image.open(io.BytesIO(data))).transpose(2, 0, 1) == colour).all()
+    four = np.concatenate([colour, colour[:1]])
+    data = base64.b64decode(picture(four).removeprefix("data:image/png;base64,"))
+    assert (np.asarray(Image.open(io.BytesIO(data))) == four[0]).all()
 
 
 def test_large_images_are_made_smaller() -> None:

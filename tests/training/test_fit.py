@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -176,6 +177,35 @@ def test_each_epoch_is_shuffled_anew_and_by_the_seed(digits):
 
     assert seen(0) == seen(0)
     assert len(set(seen(0) + seen(1))) == 6
+
+
+@pytest.mark.parametrize("augment", [Augment(True, 0), Augment(False, 1), Augment(True, 1), Augment(False, 0)])
+def test_the_loss_is_handed_augmented_images(digits, augment):
+    """Every image comes once an epoch, as one of the variants that `augment` allows, and all variants come in time."""
+    data, module, found = Few(digits, 32), torch.nn.Linear(1, 1), []
+    data.augment = augment
+    sides = range(-augment.pad, augment.pad + 1)
+    variants = {}
+    for i, image in enumerate(data.train.images.numpy()):
+        for mirrored in (image, image[..., ::-1]) if augment.flip else (image,):
+            wide = np.pad(mirrored, ((0, 0), (augment.pad,) * 2, (augment.pad,) * 2), mode="reflect")
+            for row in sides:
+                for column in sides:
+                    y, x = row + augment.pad, column + augment.pad
+                    variants[wide[:, y : y + 8, x : x + 8].astype(np.float32).tobytes()] = i
+
+    def loss_of(epoch: int, step: int):
+        def loss(images: Tensor, labels: Tensor) -> Tensor:
+            places = [variants[image.numpy().tobytes()] for image in images.contiguous()]
+            assert sorted(places) == list(range(32))
+            assert labels.equal(data.train.labels[places])
+            found.extend(image.numpy().tobytes() for image in images.contiguous())
+            return module(torch.ones(1, 1)).sum()
+
+        return loss
+
+    fit(module, loss_of, data, OptimiserSettings(batch=32), 200, seed=0, identity="", track=Silent())
+    assert set(found) == set(variants)
 
 
 def test_starting_from_the_supernet_is_starting_from_its_slice(digits, tiny):

@@ -13,5 +13,5 @@ def check_md5(file: Path, expected: str) -> None:
     if found != expected:
         raise DataError(
             f"{file}: its MD5 is {found}, the official file's is {expected}. "
-            "Download it again, or pass verify=False if it is meant to differ."
+            "Download it again, or pass verify=False (in a recipe, data.verify = false) if it is meant to differ."
         )

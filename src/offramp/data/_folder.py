@@ -6,8 +6,9 @@ import numpy as np
 
 from offramp.data._errors import DataError
 from offramp.data._source import Images, Labelled, Options, Source, labelled
-from offramp.data.image import image_header, read_image
+from offramp.data.image import image_header, read_with_peak
 
+_TWELVE_BITS = 4096
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 
 
@@ -81,6 +82,25 @@ def _common_input(files: list[Path], size: tuple[int, int] | None) -> tuple[int,
 
 def _read_all(files: list[Path], input: tuple[int, int, int]) -> Images:
     images = np.empty((len(files), *input), np.uint8)
+    peaks: dict[Path, int] = {}
     for place, file in zip(images, files):
-        place[:] = read_image(file, input)
+        place[:], peak = read_with_peak(file, input)
+        if peak is not None:
+            peaks[file] = peak
+    _check_range(peaks)
     return images
+
+
+def _check_range(peaks: dict[Path, int]) -> None:
+    """Raise a DataError where 16-bit images hold 12 bits: by the one scale of all 16-bit images they would be black.
+
+    Told from all of them together: one image may well be dark.
+    """
+    if not peaks:
+        return
+    brightest = max(peaks, key=lambda file: peaks[file])
+    if peaks[brightest] < _TWELVE_BITS:
+        raise DataError(
+            f"{brightest}: the brightest of {len(peaks)} images of 16 bits reaches {peaks[brightest]} of 65535; scaled "
+            "by that, they would be nearly black. Bring them to fill 0..65535 (12 bits: times 16), for predict as well."
+        )

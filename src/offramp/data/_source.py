@@ -33,6 +33,13 @@ class Source:
     pad: int
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise DataError(
+                f"{self.train.origin}: {len(self.classes)} class, {list(self.classes)}; a classifier tells at least 2 "
+                "apart. Add images and labels of another class."
+            )
+
 
 @dataclass(frozen=True)
 class Options:

@@ -13,8 +13,8 @@ from typing import Any
 from offramp.architecture import Architecture
 from offramp.cost import NetworkCost, cost
 from offramp.policy import Policy, ScoreTable, cost_at
-from offramp.report._json import read_json
 from offramp.report._numbers import Spread
+from offramp.run_folder import read_json
 
 _SEEDED = re.compile(r"(?P<name>.+)-seed-?\d+")
 _BASELINE = "static-"

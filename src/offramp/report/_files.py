@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from offramp.report._delivered import Delivered, Group, budget_order, groups
-from offramp.report._json import read_json
-from offramp.run_folder import RunFolder
+from offramp.run_folder import RunFolder, read_json
 
 
 @dataclass(frozen=True)

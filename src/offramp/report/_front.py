@@ -15,6 +15,7 @@ from offramp.report._outline import outline
 from offramp.report._words import metric
 from offramp.search import METRICS
 from offramp.search.constraint import Constraint
+from offramp.search.loop import INITIAL
 
 OUTLINE_BYTES = 1_500_000
 """The most that the drawings of trials may take; trials on a front come first."""
@@ -108,6 +109,11 @@ def front_sentences(files: Files) -> list[str]:
             )
             if best is not None:
                 found[-1] += f" The most accurate of these reached {percent(best)} on {files.front['split']}."
+            if study == "random" and (shared := _shared(trials)):
+                found[-1] += (
+                    f" {shared} of its {len(of_study)} networks are the search's own first ones: the two differ in "
+                    "what came after."
+                )
     retrained = [trial for trial in trials if trial["study"] == "retrained"]
     if retrained:
         found.append(
@@ -125,6 +131,12 @@ def failures(files: Files) -> list[dict[str, Any]]:
     """The trials that failed, and why."""
     trials = files.front["trials"] if files.front else []
     return [{key: t[key] for key in ("study", "number", "failure")} for t in trials if not t["metrics"]]
+
+
+def _shared(trials: Sequence[dict[str, Any]]) -> int:
+    """How many trials of random search are those that the search itself began with: both draw them in the same way."""
+    first = {_architecture(t) for t in trials if t["study"] == "search" and t["proposer"] == INITIAL}
+    return sum(t["study"] == "random" and t["proposer"] == INITIAL and _architecture(t) in first for t in trials)
 
 
 def _point(trial: dict[str, Any], outlines: _Outlines, chosen: Sequence[Group]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,16 @@ from offramp.report._delivered import Group
 from offramp.report._files import Files
 from offramp.report._numbers import Spread, change, count, interval, percent, points, si, signed_points, size
 from offramp.report._words import listed, mac_rule
+
+_BOUNDED = {
+    "mean_macs": ("mean_macs", "mean MACs", ""),
+    "mean_energy_mj": ("energy_mj", "mean energy", "mJ"),
+    "mean_latency_ms": ("latency_ms", "mean latency", "ms"),
+    "et_avg": ("et_avg", "mean energy x latency", "J x cycles"),
+}
+"""What a budget may bound: its name in a recipe -> (its name in metrics.json, in words, unit)."""
+_CLOSE = 0.005
+"""Accuracies further apart than this are not compared without saying by how much."""
 
 
 class Tile(NamedTuple):
@@ -34,7 +45,8 @@ def headline(files: Files) -> Headline:
     group = files.chosen[0]
     accuracy, macs = group.spread("test_accuracy"), group.spread("mean_macs")
     title = f"{group.name}: {accuracy.percent()} test accuracy at {macs.si()} mean MACs"
-    sentences = [_sample(group, files), own_saving(group), static_saving(group, files.baselines)]
+    sentences = [_sample(group, files), over_budget(group, files), own_saving(group)]
+    sentences.append(static_saving(group, files.baselines))
     if len(files.chosen) > 1:
         others = listed([other.name for other in files.chosen[1:]])
         sentences.append(f"Delivered in the same run, and shown below: {others}.")
@@ -69,6 +81,38 @@ def tiles(group: Group) -> list[Tile]:
     return found
 
 
+def over_budget(group: Group, files: Files) -> str:
+    """Where the mean cost on test is above the budget that thresholds were set for; empty where it is not."""
+    name, bound = _budget(group.name, files) or ("", 0.0)
+    figure, words, unit = _BOUNDED.get(name, ("", "", ""))
+    if figure not in group.first.metrics:
+        return ""
+    spent = group.spread(figure).mean
+    if spent <= bound:
+        return ""
+    above = f"{percent(spent / bound - 1)} above" if spent >= 1.0005 * bound else "slightly above"
+    selected = [member.metrics["select"].get(name) for member in group.members]
+    met = ""  # of energy and latency, metrics.json has no mean on select
+    if None not in selected:
+        met = f", which was {'met' if max(selected) <= bound else 'not met either'} on select"
+    return f"On test, the {words} came to {_of(spent, unit)}, {above} the budget of {_of(bound, unit)}{met}."
+
+
+def _of(value: float, unit: str) -> str:
+    return f"{si(value)}{chr(160)}{unit}" if unit else si(value)
+
+
+def _budget(name: str, files: Files) -> tuple[str, float] | None:
+    """The mean cost that the recipe bounds for the network `name`, and the bound; None where it bounds none."""
+    try:
+        recipe = tomllib.loads((files.root / "recipe.toml").read_text())
+        own = [budget for budget in recipe.get("deliver", {}).get("budgets", []) if budget["name"] == name]
+        sections = [*own, recipe.get("policy", {})]
+        return next(((key, float(s[key])) for s in sections for key in _BOUNDED if key in s), None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # as for the order of budgets: a report must not fail for the recipe
+
+
 def own_saving(group: Group) -> str:
     """What stopping early saves and costs, against always running to the last exit."""
     if group.first.is_static:
@@ -97,10 +141,11 @@ def static_saving(group: Group, baselines: Sequence[Group]) -> str:
             f"{best.spread('test_accuracy').percent()} at {best.spread('mean_macs').si()} MACs.{_at_equal(group, best)}"
         )
     cheapest = min(equal, key=lambda b: b.spread("mean_macs").mean)
-    dear = cheapest.spread("mean_macs").mean
+    dear, ahead = cheapest.spread("mean_macs").mean, cheapest.spread("test_accuracy").mean - accuracy
+    better = f" and is {points(ahead)} more accurate" if ahead > _CLOSE else ""
     return (
         f"The cheapest static network trained beside it that is at least as accurate, {cheapest.name}, has "
-        f"{cheapest.spread('test_accuracy').percent()} at {si(dear)} MACs: "
+        f"{cheapest.spread('test_accuracy').percent()} at {si(dear)} MACs{better}: "
         f"the early-exit network takes {_macs(macs / dear)}.{_at_equal(group, cheapest)}"
     )
 
