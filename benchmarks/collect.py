@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
@@ -201,7 +201,7 @@ def summary(name: str, group: list[Row]) -> str:
     accuracies, of = [row["accuracy"] for row in group], f"({group[0]['split']}, {len(group)} seeds)"
     if any(row["mean_macs"] is None for row in group):
         return f"{name:36} {mean(accuracies):.4f} is not reached by every seed  {of}"
-    spread = f" +- {pstdev(accuracies):.4f}" if len(group) > 1 else ""
+    spread = f" +- {stdev(accuracies):.4f}" if len(group) > 1 else ""
     macs = mean(row["mean_macs"] for row in group)
     saving = f", {1 - macs / group[0]['static_macs']:.1%} fewer" if "static_macs" in group[0] else ""
     return f"{name:36} {mean(accuracies):.4f}{spread} at {macs / 1e6:.3f} MMACs{saving}  {of}"
