@@ -74,7 +74,7 @@ function startFront(front, first) {
       ...study("random", "Random search", 3, colour("random"), "diamond-open", "dash"),
       ...study("search", "Search", 1, colour("search"), "circle", "solid"), ...delivered(), ring,
     ].filter((one) => one.x.length);
-    const must = front.delivered.map((p) => p.metrics.accuracy);
+    const must = [...front.delivered, ...walk].map((p) => p.metrics.accuracy);  // the front is what the page is about
     const best = closeUp(front.trials.map((p) => p.metrics.accuracy), must), range = close && best;
     zoom.hidden = !best;
     zoom.textContent = close ? `Show all ${points.length} points` : "Show the best part";
