@@ -145,3 +145,11 @@ def test_a_description_tells_both_mac_rules_and_calibration(architecture, table)
     assert found["mean_macs_by_rule"]["paper"] < found["mean_macs_by_rule"]["executed"]
     assert all(0 < e["calibration_error"] < 1 for e in found["exits"])
     assert 0 < found["calibration_error"] < 1
+
+
+@pytest.mark.parametrize("rule", ["paper", "executed"])
+def test_candidates_are_counted_by_the_recipes_mac_rule(rule):
+    counted = costs_of(Recipe.parse("[policy]\nmean_macs = 1e6", overrides=[f"policy.mac_rule={rule}"]))
+    network = next(a for a in map(space("offramp", (3, 16, 16), 10).sample, range(99)) if len(a.exits) > 2)
+    assert counted.leaving(network)["mean_macs"] == cost(network).leaving("macs", rule)
+    assert cost(network).leaving("macs", "paper") != cost(network).leaving("macs", "executed")

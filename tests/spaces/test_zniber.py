@@ -277,6 +277,7 @@ def test_an_exit_that_the_options_leave_out_is_refused():
         ({"exits": (3, 1)}, "exits is .*ascending"),
         ({"exits": (10,)}, "less than or equal to 9"),
         ({"bits": ()}, "bits is"),
+        ({"bits": ((16, 16),)}, r"bits has \(16, 16\); networks are computed at 2 to 8, or at 32"),
         ({"bits": ((8, 8), (4, 4))}, "bits is .*ascending"),
         ({"bits": ((8, 1),)}, "greater than or equal to 2"),
         ({"heads": ("single", "single")}, "heads is .*none twice"),

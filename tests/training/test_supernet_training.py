@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from offramp.architecture import Precision
 from offramp.nn import Supernet
@@ -36,3 +37,9 @@ def test_networks_of_few_bits_begin_in_float_and_then_learn_at_their_bits(digits
     half = len(bits) // 2
     assert bits[:half] == [[Precision()] * 2] * half
     assert {(p.backbone_weights, p.branch_activations) for call in bits[half:] for p in call} == {(4, 8)}
+
+
+def test_no_epochs_leave_the_first_weights_as_they_are(digits, tiny):
+    trained = dict(train_supernet(tiny, digits, SupernetSettings(epochs=0), seed=3).named_parameters())
+    for name, tensor in Supernet(tiny, 3).named_parameters():
+        torch.testing.assert_close(trained[name], tensor, rtol=0, atol=0)

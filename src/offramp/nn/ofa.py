@@ -14,7 +14,6 @@ from offramp.nn.supernet import Supernet, shared_name
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _UNITS = {"expand": "inverted_bottleneck", "depthwise": "depth_conv", "project": "point_linear"}
-_SHOWN = 8
 
 
 class OfaError(ValueError):
@@ -47,7 +46,7 @@ def load_ofa(supernet: Supernet, path: str | Path) -> list[str]:
         used.add(name)
     if missing or unexpected or problems:
         lines = [
-            f"{what} ({len(names)}): {', '.join(sorted(names)[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+            f"{what} ({len(names)}): {', '.join(sorted(names))}"
             for what, names in (("missing keys", missing), ("unexpected keys", unexpected), ("other shapes", problems))
             if names
         ]

@@ -24,6 +24,7 @@ _HALVING = (5, 9)  # blocks of stride 2
 _WIDE_FROM = 7  # the first block with a 7x7 kernel
 _GRID = 4
 _LAST = len(_WIDTHS) - 1
+_MOST_BITS, _FLOAT = 8, 32
 
 
 class ZniberOptions(BaseModel):
@@ -48,6 +49,8 @@ class ZniberOptions(BaseModel):
         check_ascending("thresholds", self.thresholds)
         if not self.bits or list(self.bits) != sorted(set(self.bits)):
             raise ValueError(f"bits is {self.bits}; it needs at least one pair, ascending, none twice")
+        if wrong := [pair for pair in self.bits if not all(b <= _MOST_BITS or b == _FLOAT for b in pair)]:
+            raise ValueError(f"bits has {wrong[0]}; networks are computed at 2 to {_MOST_BITS}, or at {_FLOAT} (float)")
         if not self.heads or len(set(self.heads)) != len(self.heads):
             raise ValueError(f"heads is {self.heads}; it needs at least one choice and none twice")
         return self

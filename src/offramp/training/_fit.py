@@ -64,6 +64,8 @@ def fit(
         CheckpointError: `checkpoint` belongs to another training.
         FloatingPointError: the loss became infinite or NaN.
     """
+    if epochs == 0:
+        return []
     device = next(module.parameters()).device
     used = [len(data.train) if samples_of is None else len(samples_of(epoch)) for epoch in range(epochs)]
     lengths = [count // settings.batch for count in used]

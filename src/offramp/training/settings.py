@@ -42,7 +42,7 @@ class DistilSettings(OptimiserSettings):
 class SupernetSettings(DistilSettings):
     """Sandwich rule: per step the largest, the smallest and `randoms` random networks, all exits supervised."""
 
-    epochs: PositiveInt = 20
+    epochs: NonNegativeInt = Field(20, description="0 keeps the weights of `init` as they are")
     largest_epochs: NonNegativeInt = _optional(
         0, description="how many of the epochs, at the start, train the largest network alone, in float"
     )
