@@ -20,11 +20,16 @@ mean_macs = 6e4
 
 def told(folder, *overrides):
     run = Run(Recipe.parse(MINIMAL, overrides=overrides), folder)
-    return impossible(run.recipe, run.task, run.space, run.costs, run.study)
+    return impossible(run.recipe, run.task, run.space, run.costs, run.study, run.needs_supernet)
 
 
 def test_nothing_is_said_of_what_can_be_done(tmp_path):
     assert told(tmp_path, 'search.constraints=["mean_macs <= 6e4"]', "deliver.static_macs=[6e4]") == []
+
+
+def test_the_batch_of_a_supernet_that_is_not_trained_is_no_matter(tmp_path):
+    alone = ["search.evaluator=fine-tune", "finetune.inherit=false", "train.inherit=false"]
+    assert told(tmp_path, *alone, "supernet.batch=1500") == []
 
 
 @pytest.mark.parametrize(

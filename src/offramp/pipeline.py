@@ -75,7 +75,7 @@ class Run:
         steps = ["search", "baseline", *(["retrain"] if self.recipe.search.retrain else []), "deliver", "report"]
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
         claim_data(self.task, self.folder)
-        if found := impossible(self.recipe, self.task, self.space, self.costs, self.study):
+        if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
         for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest()):
             self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun

@@ -14,19 +14,21 @@ from offramp.search.sampling import draw, hopeless
 from offramp.spaces import SearchSpace
 
 
-def impossible(recipe: Recipe, task: Task, space: SearchSpace, costs: Costs, study: Study) -> list[str]:
+def impossible(recipe: Recipe, task: Task, space: SearchSpace, costs: Costs, study: Study, supernet: bool) -> list[str]:
     """Lines that name what this data and this space cannot give; none where nothing is known to fail.
 
-    `study`: the search's; one that has trials is past what is asked of the space here.
+    `study`: the search's; one that has trials is past what is asked of the space here. `supernet`: whether
+    one is trained.
     """
-    found = list(_batches(recipe, task))
+    found = list(_batches(recipe, task, supernet))
     if not len(study):
         found += _bounds(recipe, study.problem, costs)
     return found + list(_statics(recipe, space))
 
 
-def _batches(recipe: Recipe, task: Task) -> Iterator[str]:
-    sections = {"supernet": recipe.supernet, "train": recipe.train, "finetune": recipe.finetune, "gates": recipe.gates}
+def _batches(recipe: Recipe, task: Task, supernet: bool) -> Iterator[str]:
+    first = recipe.supernet if supernet else None
+    sections = {"supernet": first, "train": recipe.train, "finetune": recipe.finetune, "gates": recipe.gates}
     for name, section in sections.items():
         if section is not None and section.batch > len(task.train):
             yield f"{name}.batch is {section.batch}; the train split has {len(task.train)} images: take at most as many"
