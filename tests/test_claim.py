@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from offramp import data
-from offramp.claim import claim_data, claim_recipe, rooted
+from offramp.claim import claim_data, claim_recipe, claim_weights, rooted
 from offramp.data import Split
 from offramp.recipe import Recipe, RecipeError
 from offramp.run_folder import RunFolder
@@ -58,6 +58,20 @@ def test_a_path_is_kept_in_full(folder, monkeypatch, tmp_path):
     recipe = rooted(Recipe.parse(MINIMAL, overrides=["data.name=folder", "data.root=photos"]))
     assert recipe.data.root == str(tmp_path / "photos")
     assert rooted(Recipe.parse(MINIMAL)) == Recipe.parse(MINIMAL)
+    warm = rooted(Recipe.parse(MINIMAL, overrides=["supernet.init=run:runs/first"]))
+    assert warm.supernet.init == f"run:{tmp_path / 'runs/first'}"
+
+
+def test_weights_that_have_seen_images_held_out_here_are_refused(folder):
+    warm = Recipe.parse(MINIMAL, overrides=[f"supernet.init=run:{folder.root}"])
+    task = data.task("digits", limit=300)
+    claim_weights(warm, task)  # a folder without a word on its data
+    claim_data(task, folder)
+    claim_weights(warm, task)
+    claim_weights(warm, replace(task, name="other images"))
+    claim_weights(Recipe.parse(MINIMAL), data.task("digits", limit=300, seed=1))
+    with pytest.raises(RecipeError, match="trained on another split of digits"):
+        claim_weights(warm, data.task("digits", limit=300, seed=1))
 
 
 def test_a_folders_damaged_recipe_is_named(folder):

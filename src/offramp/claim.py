@@ -51,13 +51,35 @@ def claim_data(task: Task, folder: RunFolder) -> None:
     write_json(folder.data, now)
 
 
+def claim_weights(recipe: Recipe, task: Task) -> None:
+    """Refuse a supernet that has learned from images which are held out here: of the same data, split otherwise.
+
+    Raises:
+        RecipeError: the run that `supernet.init` names has such a one.
+    """
+    kind, _, path = (recipe.supernet.init or "").partition(":")
+    there = RunFolder(path).data
+    if kind != "run" or not there.exists():
+        return
+    then = read_json(there, ["name", "fingerprint"])
+    if then["name"] == task.name and then["fingerprint"] != task.fingerprint():
+        hint = "give [data] as in that run's recipe.toml, so that no image of select, calibrate or test was trained on"
+        raise RecipeError("supernet.init", [f"{path} was trained on another split of {task.name}", hint])
+
+
 def rooted(recipe: Recipe) -> Recipe:
-    """With the path of the data in full, so that the run's folder can be used from anywhere."""
-    root = recipe.data.root
-    if root is None:
-        return recipe
-    full = str(Path(root).expanduser().absolute())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": full})})
+    """With the paths of data and first weights in full, so that the run's folder can be used from anywhere."""
+    changes: dict[str, Any] = {}
+    if (root := recipe.data.root) is not None:
+        changes["data"] = recipe.data.model_copy(update={"root": _full(root)})
+    if (init := recipe.supernet.init) is not None:
+        kind, _, path = init.partition(":")
+        changes["supernet"] = recipe.supernet.model_copy(update={"init": f"{kind}:{_full(path)}"})
+    return recipe.model_copy(update=changes) if changes else recipe
+
+
+def _full(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from offramp.architecture import Architecture
-from offramp.claim import claim_data, claim_recipe, rooted
+from offramp.claim import claim_data, claim_recipe, claim_weights, rooted
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
 from offramp.nn import Supernet
@@ -75,6 +75,7 @@ class Run:
         steps = ["search", "baseline", *(["retrain"] if self.recipe.search.retrain else []), "deliver", "report"]
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
         claim_data(self.task, self.folder)
+        claim_weights(self.recipe, self.task)
         if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
         for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest()):

@@ -54,3 +54,13 @@ def test_files_that_a_recipe_names_are_asked_for_where_it_is_to_be_run(tmp_path)
     assert refusal(Recipe.load, path, good, files=True).endswith(f"'{checkpoint}'; give the path of a checkpoint")
     checkpoint.touch()
     Recipe.load(path, good, files=True)
+
+
+def test_the_supernet_of_another_run_must_be_there(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'{MINIMAL}[supernet]\ninit = "run:{tmp_path}"\n')
+    assert "supernet.safetensors'; give the folder of a run whose supernet is trained" in refusal(
+        Recipe.load, path, files=True
+    )
+    (tmp_path / "supernet.safetensors").touch()
+    Recipe.load(path, files=True)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from offramp.architecture import Precision
 from offramp.nn import Supernet
@@ -43,3 +44,13 @@ def test_no_epochs_leave_the_first_weights_as_they_are(digits, tiny):
     trained = dict(train_supernet(tiny, digits, SupernetSettings(epochs=0), seed=3).named_parameters())
     for name, tensor in Supernet(tiny, 3).named_parameters():
         torch.testing.assert_close(trained[name], tensor, rtol=0, atol=0)
+
+
+def test_the_weights_of_another_run_are_the_first_ones(digits, tiny, tmp_path, capsys):
+    there = train_supernet(tiny, digits, SupernetSettings(epochs=1, batch=512, randoms=0, variants=0))
+    save_file(there.state_dict(), tmp_path / "supernet.safetensors")
+    here = train_supernet(tiny, digits, SupernetSettings(epochs=0, init=f"run:{tmp_path}"), seed=3)
+    for name, tensor in there.named_parameters():
+        torch.testing.assert_close(here.get_parameter(name), tensor, rtol=0, atol=0)
+    count = len(here.weights)
+    assert f"{count} of {count} tensors begin as in {tmp_path}" in capsys.readouterr().err

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def absent(recipe: Recipe) -> list[str]:
     """Those that are not there, as lines."""
-    return [line for check in (_images, _checkpoint) for line in answers(check, recipe)]
+    return [line for check in (_images, _weights) for line in answers(check, recipe)]
 
 
 def _images(recipe: Recipe) -> list[str]:
@@ -23,8 +23,14 @@ def _images(recipe: Recipe) -> list[str]:
     return [f"data.root: {root!r} is not there; give the folder or file of the images"]
 
 
-def _checkpoint(recipe: Recipe) -> list[str]:
+def _weights(recipe: Recipe) -> list[str]:
     init = recipe.supernet.init
-    if init is None or Path(init.removeprefix("ofa:")).is_file():
+    if init is None:
         return []
-    return [f"supernet.init: there is no file {init.removeprefix('ofa:')!r}; give the path of a checkpoint"]
+    kind, _, named = init.partition(":")
+    path = Path(named).expanduser()
+    path = path if kind == "ofa" else path / "supernet.safetensors"
+    if path.is_file():
+        return []
+    wanted = "path of a checkpoint" if kind == "ofa" else "folder of a run whose supernet is trained"
+    return [f"supernet.init: there is no file {str(path)!r}; give the {wanted}"]

@@ -10,7 +10,8 @@ from torch import Tensor
 from offramp.architecture import Precision
 from offramp.nn import Supernet
 from offramp.nn.ofa import load_ofa
-from offramp.progress import Silent, Tracker
+from offramp.nn.warm_start import load_shared
+from offramp.progress import Silent, Tracker, tell
 from offramp.spaces import SearchSpace
 from offramp.training._fit import Images, Loss, fit, pick_device
 from offramp.training._gate_losses import gate_loss, gated_exits, split_gates
@@ -38,11 +39,12 @@ def train_supernet(
 
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
-        OfaError: `settings.init` names a file that does not hold this space's weights.
+        OfaError: `settings.init` names a checkpoint that does not hold this space's weights.
+        ValueError: it names a run whose supernet shares none of them.
     """
     supernet = Supernet(space, seed)
     if settings.init is not None:
-        load_ofa(supernet, settings.init.removeprefix("ofa:"))
+        _begin(supernet, settings.init)
     supernet = supernet.to(pick_device())
     supernet.normalise(data.mean, data.std)
 
@@ -75,3 +77,13 @@ def train_supernet(
         seed=seed, identity=identity, checkpoint=checkpoint, track=track or Silent(),
     )  # fmt: skip
     return supernet
+
+
+def _begin(supernet: Supernet, init: str) -> None:
+    """Put in the weights that `init` names: "ofa:PATH" or "run:FOLDER"."""
+    kind, _, path = init.partition(":")
+    if kind == "ofa":
+        load_ofa(supernet, path)
+        return
+    new, count = load_shared(supernet, Path(path, "supernet.safetensors")), len(supernet.weights)
+    tell(f"supernet: {count - len(new)} of {count} tensors begin as in {path}, the others at random")

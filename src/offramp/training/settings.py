@@ -48,8 +48,8 @@ class SupernetSettings(DistilSettings):
     )
     init: str | None = _optional(
         None,
-        pattern=r"^ofa:.+",
-        description='"ofa:PATH" begins with the weights of a Once-for-All checkpoint, else they are random',
+        pattern=r"^(ofa|run):.+",
+        description='"ofa:PATH" begins with a Once-for-All checkpoint, "run:FOLDER" with the supernet of another run',
     )
     randoms: NonNegativeInt = Field(1, description="random backbones per step")
     variants: NonNegativeInt = Field(2, description="further branches that every exit of a step's backbones trains")
