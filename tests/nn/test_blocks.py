@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Separable, Stage
 from offramp.layers import Shape, block_layers, branch_layers, layers
 from offramp.nn import EarlyExitNet
-from offramp.nn.blocks import BottleneckBlock, Head, batch_norms, init_weights
+from offramp.nn.blocks import BottleneckBlock, Head, Unit, batch_norms, init_weights
 
 
 def head(branch: Branch, shape: Shape) -> Head:
@@ -102,3 +102,24 @@ def test_layers_run_in_the_order_of_the_list():
     parts = [("stages.0", 0, 0), ("stages.1", 1, 0), ("stages.0.exit", 0, 1), ("stages.1.exit", 1, 1)]
     listed = layers(architecture)
     assert ran == [f"{prefix}.{layer.name}" for prefix, i, part in parts for layer in listed[i][part] if layer.weights]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (2, 1), (3, 3), (5, 2)])
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("block", ["depthwise", "dense"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_rim_of_a_kernel_that_reads_padding_alone_is_left_out_in_training(size, kernel, block, stride):
+    blocks = {"depthwise": Separable(out=5, kernel=kernel, stride=stride),
+              "dense": Conv(out=5, kernel=kernel, stride=stride, norm=False)}  # fmt: skip
+    layer = next(layer for layer in block_layers(blocks[block], Shape(4, *size)) if layer.kernel == kernel)
+    unit = Unit(layer)
+    init_weights(unit, torch.Generator().manual_seed(0))
+    conv, x = unit.conv, torch.randn(3, 4, *size, requires_grad=True)
+
+    def run(training):
+        made = conv.train(training)(x)
+        return made, *torch.autograd.grad((made * torch.arange(made.numel()).view(made.shape)).sum(), (x, conv.weight))
+
+    for fast, plain in zip(run(True), run(False)):
+        torch.testing.assert_close(fast, plain)
+    assert (conv.rim > 0) == (kernel > 2 * max(size) - 1)

@@ -22,6 +22,33 @@ class _Conv2d(nn.Conv2d):
         """Left to `init_weights`: a supernet builds thousands of networks whose weights are given from outside."""
 
 
+class _TrimmedConv2d(_Conv2d):
+    """A layer's convolution; in training without the rim of a kernel that reads nothing but padding.
+
+    Of a 7x7 kernel on a 2x2 map only the central 3x3 ever meets the map, but CPU kernels multiply all of it by zeros:
+    of a training step of Once-for-All's largest network on 32x32 images that is a third. In evaluation the whole kernel
+    is used, so that what is exported and counted is the layer as it stands.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(
+            layer.shape_in.channels, layer.shape_out.channels, layer.kernel, layer.stride,
+            padding=layer.pad, groups=layer.groups, bias=layer.bias,
+        )  # fmt: skip
+        read = 2 * max(layer.shape_in[1:]) - 1
+        self.rim = max(0, layer.kernel - read) // 2 if layer.pad == layer.kernel // 2 else 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        if not (self.rim and self.training):
+            return super().forward(x)
+        inner = self.weight[..., self.rim : -self.rim, self.rim : -self.rim]
+        if inner.shape[1:] == (1, 1, 1) and self.bias is None:  # a 1x1 map, channel by channel
+            return x * inner.view(1, -1, 1, 1)
+        padding = self.kernel_size[0] // 2 - self.rim
+        return F.conv2d(x, inner, self.bias, self.stride, padding, groups=self.groups)
+
+
 class _BatchNorm2d(nn.BatchNorm2d):
     def reset_parameters(self) -> None:
         """Left to `init_weights`."""
@@ -37,15 +64,7 @@ class Unit(nn.Module):
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.conv = _Conv2d(
-            layer.shape_in.channels,
-            layer.shape_out.channels,
-            layer.kernel,
-            layer.stride,
-            padding=layer.pad,
-            groups=layer.groups,
-            bias=layer.bias,
-        )
+        self.conv: nn.Conv2d = _TrimmedConv2d(layer)
         self.norm = _BatchNorm2d(layer.shape_out.channels) if layer.norm else None
         self.act = _ACTIVATIONS[layer.act](inplace=True) if layer.act else None
 
