@@ -1,5 +1,6 @@
 """A device in a recipe, and what needs one."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from recipe_mistakes import MINIMAL, problems
 import offramp
 from offramp.cost import DeviceModel, Table, cost, describe, map_network, zigzag
 from offramp.pipeline import Run
-from offramp.recipe import Recipe, find, shipped
+from offramp.recipe import Recipe, RecipeError, find, shipped
 from offramp.spaces import space
 
 DEVICE = '[hardware]\ndevice = "quad-edge-tpu"\n'
@@ -62,6 +63,8 @@ def test_every_metric_that_needs_a_device_says_so_at_once():
 
 def test_an_npu_tells_latency_and_no_energy():
     text = """
+    [space]
+    bits = [[8, 8]]
     [hardware]
     device = "ethos-u55-128"
     [policy]
@@ -75,6 +78,47 @@ def test_an_npu_tells_latency_and_no_energy():
         problem
         == "search.objectives.1: et_avg needs energies, which ethos-u55-128 does not tell; it has mean_latency_ms"
     )
+
+
+NPU = """
+[hardware]
+device = "ethos-u55-128"
+[policy]
+mean_latency_ms = 3.0
+[search]
+objectives = ["error", "mean_latency_ms"]
+[space]
+"""
+
+
+@pytest.mark.parametrize(
+    "options, offered",
+    [
+        ("", "[[32, 32]] of space 'offramp'"),
+        ('name = "zniber"', "[[4, 4], [4, 8], [8, 4], [8, 8], [32, 32]] of space 'zniber'"),
+        ("bits = [[4, 8], [8, 8]]", "[[4, 8], [8, 8]] of space 'offramp'"),
+        ('name = "nachos"\nbits = [[8, 4]]', "[[8, 4]] of space 'nachos'"),
+    ],
+)
+def test_an_npu_computes_at_8_bits_only(options, offered):
+    only = "ethos-u55-128 computes at 8 bits only: allowed is [[8, 8]]"
+    assert f"space.bits: {offered}; {only}" in problems(NPU + options)
+    assert Recipe.parse(NPU + "bits = [[8, 8]]").space.options == {"bits": [[8, 8]]}
+    # Another device has no such limit, and what is wrong otherwise is not told twice.
+    free = NPU.replace("ethos-u55-128", "quad-edge-tpu") + "bits = [[4, 8], [8, 8]]"
+    assert Recipe.parse(free).hardware.device == "quad-edge-tpu"
+    assert [line.split(":")[0] for line in problems(NPU + "bits = [[9, 8]]")] == ["space.bits"]
+
+
+def test_a_compiler_that_is_not_there_is_told_before_a_run_begins(monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    text = NPU + "bits = [[8, 8]]"
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(RecipeError, match=r"hardware.device: .*ethos-u-vela .*: pip install 'offramp\[ethos\]'"):
+        Recipe.parse(text, files=True)
+    Recipe.parse(text)  # a run that is there can be shown without it
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from offramp.nn.supernet import shared_name
 from offramp.spaces import SPACES, Candidate, SearchSpace, space
 
 INPUTS = [(3, 32, 32), (1, 8, 8), (1, 7, 12), (3, 48, 40)]
+BITS = ((4, 8), (8, 8), (32, 32))
 MADE = {(name, shape): space(name, shape, classes=10) for name in SPACES for shape in INPUTS}
+MADE |= {(f"{name} at bits", (1, 8, 8)): space(name, (1, 8, 8), classes=10, bits=BITS) for name in SPACES}
 spaces = st.sampled_from(list(MADE.values()))
 every_space = pytest.mark.parametrize("found", MADE.values(), ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in MADE])
 few = settings(max_examples=40, deadline=None)

@@ -4,13 +4,14 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from offramp.architecture import Architecture, Branch, Conv, Separable, Stage
+from offramp.architecture import Architecture, Branch, Conv, Precision, Separable, Stage
 from offramp.cost import cost
 from offramp.data import SearchData, Split
 from offramp.nn import build
+from offramp.nn.quantize import rounds
 from offramp.policy import GATE_MEASURES, Goal, operate, tune
 from offramp.progress import Silent
-from offramp.training import GateSettings, TrainSettings, score, train, train_gated
+from offramp.training import GateSettings, TrainSettings, score, train, train_either, train_gated
 from offramp.training import _gated as gated_module
 from offramp.training._fit import fit
 from offramp.training._gated import measured, support_set
@@ -116,12 +117,12 @@ class Stopped(Exception):
     pass
 
 
-class StopIn(Silent):
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+class StopAt(Silent):
+    def __init__(self, note: str) -> None:
+        self.note = note
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
-        if note and note.startswith(f"epoch {self.epoch}/"):
+        if note and note.startswith(self.note):
             raise Stopped
 
 
@@ -131,7 +132,7 @@ def test_a_training_stopped_ends_in_the_same_weights(digits, gated, tmp_path, ep
     more = {"leaving": cost(gated).leaving(), "seed": 3, "identity": "x"}
     whole = train_gated(gated, data, settings, **more).state_dict()
     with pytest.raises(Stopped):
-        train_gated(gated, data, settings, **more, checkpoint=path, track=StopIn(epoch))
+        train_gated(gated, data, settings, **more, checkpoint=path, track=StopAt(f"epoch {epoch}/"))
     again = train_gated(gated, data, settings, **more, checkpoint=path).state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
@@ -142,6 +143,29 @@ def test_the_backbone_comes_first(digits, gated):
     before = dict(build(gated, 0).named_parameters())
     same = {name for name, p in net.named_parameters() if torch.equal(p, before[name])}
     assert same == {name for name in before if name.startswith(("stages.0.exit", "stages.1.exit"))}
+
+
+def test_few_bits_come_after_the_three_phases(digits, gated, tmp_path):
+    """It says at 8 bits what it learned in float, gates included; the last phase goes on from a checkpoint."""
+    eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+    few = gated.model_copy(update={"precision": eight})
+    data, gates = fewer(digits, 640), SETTINGS.model_copy(update={"phases": (1, 3, 1)})
+    train_settings = TrainSettings(batch=32, quantized_epochs=2)
+    plain = train_either(gated, data, train_settings, gates, seed=2)
+    more = {"seed": 2, "identity": "x", "checkpoint": tmp_path / "c"}
+    with pytest.raises(Stopped):
+        train_either(few, data, train_settings, gates, **more, track=StopAt("epoch 1/2"))
+    net = train_either(few, data, train_settings, gates, **more)
+    assert rounds(net)
+    assert not rounds(plain)
+    assert not net.training
+    exact, table = score(plain, digits.select), score(net, digits.select)
+    assert (exact.logits.argmax(-1) == table.logits.argmax(-1)).mean() > 0.9
+    assert abs(exact.gates - table.gates)[:, :2].mean() < 0.25 * exact.gates[:, :2].std()
+    again = train_either(few, data, train_settings, gates, seed=2)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in net.state_dict().items())
+    calibrated = train_either(few, data, train_settings.model_copy(update={"quantized_epochs": 0}), gates, seed=2)
+    assert any(not torch.equal(value, net.state_dict()[name]) for name, value in calibrated.state_dict().items())
 
 
 def test_what_does_not_fit_is_told(digits, gated, two_exits):

@@ -70,7 +70,7 @@ def _blocks(blocks: nn.ModuleList, bits: _Bits, source: nn.Module | None) -> nn.
             if block.how == "avg":
                 block.pooled, source = _rounding(bits)
         elif isinstance(block, Bicubic):
-            block.resized, source = _rounding(bits)
+            block.resized, source = _rounding(_no_coarser(bits, source))
         elif isinstance(block, nn.Sequential):
             for unit in block:
                 source = _unit(unit, bits, source)
@@ -131,6 +131,13 @@ def _rounding(bits: _Bits) -> tuple[nn.Module, nn.Module | None]:
         return nn.Identity(), None
     rounding = (QuickRounding if bits.quick else Rounding)(bits.activations)
     return rounding, rounding
+
+
+def _no_coarser(bits: _Bits, source: nn.Module | None) -> _Bits:
+    """With the bits of `source`, which rounded the map before, where those are more: an image keeps its 8."""
+    if not isinstance(source, (Rounding, QuickRounding)) or bits.activations == FLOAT:
+        return bits
+    return bits._replace(activations=max(bits.activations, source.levels.bit_length() - 1))
 
 
 def _after(act: nn.Module | None, bits: _Bits) -> tuple[nn.Module | None, nn.Module | None]:

@@ -1,10 +1,12 @@
-"""Files and folders that a recipe names."""
+"""What a recipe needs on this machine: files, folders, and the compiler of its device."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offramp.cost import NpuModel
+from offramp.cost import device as find_device
 from offramp.recipe._partial import answers
 
 if TYPE_CHECKING:
@@ -12,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def absent(recipe: Recipe) -> list[str]:
-    """Those that are not there, as lines."""
-    return [line for check in (_images, _weights) for line in answers(check, recipe)]
+    """What is not there, as lines."""
+    return [line for check in (_images, _weights, _compiler) for line in answers(check, recipe)]
 
 
 def _images(recipe: Recipe) -> list[str]:
@@ -34,3 +36,15 @@ def _weights(recipe: Recipe) -> list[str]:
         return []
     wanted = "path of a checkpoint" if kind == "ofa" else "folder of a run whose supernet is trained"
     return [f"supernet.init: there is no file {str(path)!r}; give the {wanted}"]
+
+
+def _compiler(recipe: Recipe) -> list[str]:
+    """That of an NPU, and what the device's file names of its configuration."""
+    model = find_device(recipe.hardware.device).model if recipe.hardware is not None else None
+    if not isinstance(model, NpuModel):
+        return []
+    try:
+        _ = model.clock_hz  # Vela reads its configuration for it
+    except (RuntimeError, ValueError) as error:
+        return [f"hardware.device: {error}"]
+    return []

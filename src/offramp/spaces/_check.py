@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from offramp.spaces._bits import pair_of
 from offramp.spaces.base import Candidate, Genotype, SearchSpace
 
 
@@ -15,7 +16,7 @@ def check_ascending(name: str, choices: Sequence[Any]) -> None:
 
 
 def checked(space: SearchSpace, candidate: Candidate, values: dict[str, Any]) -> Genotype:
-    """The genotype of `candidate`, which reads like `values`: `SearchSpace.encode`.
+    """The genotype of `candidate`, which reads like `values` and its bits: `SearchSpace.encode`.
 
     Raises:
         ValueError: `space` holds no candidate with these values, or the one it holds is another; the message names what
@@ -24,7 +25,7 @@ def checked(space: SearchSpace, candidate: Candidate, values: dict[str, Any]) ->
     found = (candidate.architecture.input, candidate.architecture.classes)
     if found != (space.input, space.classes):
         raise ValueError(f"(input, classes) is {found}; this space is for {(space.input, space.classes)}")
-    genotype = space.indices(values)
+    genotype = space.indices(values | {"bits": pair_of(candidate.architecture.precision)})
     nearest = space.decode(genotype)
     if nearest != candidate:
         raise ValueError(

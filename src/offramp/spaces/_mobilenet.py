@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from offramp.architecture import Activation, Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
+from offramp.spaces._bits import BitsOptions
 from offramp.spaces._check import check_ascending
 from offramp.spaces.base import Candidate, Gene, SearchSpace
 
@@ -28,13 +29,12 @@ _SQUEEZE = (False, True, False, True, True)
 _ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "hardswish", "hardswish", "hardswish")
 
 
-class BackboneOptions(BaseModel):
-    """What may be chosen in the backbone, ascending and without repetition; `width` scales every layer's channels.
+class BackboneOptions(BitsOptions):
+    """Bits, and what may be chosen in the backbone, ascending and without repetition; `width` scales every layer's
+    channels.
 
     With the defaults the networks are those of the Once-for-All supernet "w1.0".
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     depths: tuple[PositiveInt, ...] = (2, 3, 4)
     kernels: tuple[Literal[3, 5, 7], ...] = (3, 5, 7)
@@ -175,7 +175,13 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return nearest if nearest >= 0.9 * value else nearest + divisor
 
 
-def assemble(space: SearchSpace, blocks: Sequence[tuple[Block, ...]], exits: Sequence[Branch | None]) -> Architecture:
-    """The network of these stages (their blocks, and the exit behind each) for `space`'s images and classes."""
+def assemble(
+    space: SearchSpace, values: Mapping[str, Any], blocks: Sequence[tuple[Block, ...]], exits: Sequence[Branch | None]
+) -> Architecture:
+    """The network of these stages (their blocks, and the exit behind each) for `space`'s images and classes.
+
+    `values`: of the genes, for its bits.
+    """
     stages = tuple(Stage(blocks=of, exit=exit) for of, exit in zip(blocks, exits, strict=True))
-    return Architecture(input=space.input, classes=space.classes, stages=stages)
+    precision = space.precision(values)
+    return Architecture(input=space.input, classes=space.classes, stages=stages, precision=precision)

@@ -60,10 +60,11 @@ class AebnasOptions(ThresholdOptions):
 class AebnasSpace(SearchSpace):
     """Once-for-All's MobileNetV3 at a searched resolution, and up to four early exits with a branch of their own each.
 
-    Genes: those of the backbone (see `Backbone`); `resolution`; `i.threshold` for the exit behind stage i, for the
-    first four stages (compared with the confidence measure `margin`; 1: no exit there); then for those stages, inactive
-    without the exit, and for the modules j = 0 and 1 of the branch `i.exit.j.size`, `.kernel`, `.expansion`, `.pool`.
-    `i.exit.1.size` is 0 where there is one module only, and the other genes of module 1 are inactive then.
+    Genes: `bits`, where there is a choice; those of the backbone (see `Backbone`); `resolution`; `i.threshold` for the
+    exit behind stage i, for the first four stages (compared with the confidence measure `margin`; 1: no exit there);
+    then for those stages, inactive without the exit, and for the modules j = 0 and 1 of the branch `i.exit.j.size`,
+    `.kernel`, `.expansion`, `.pool`. `i.exit.1.size` is 0 where there is one module only, and the other genes of module
+    1 are inactive then.
 
     Images keep the task's size; the network begins by resizing them, unless they have the resolution already.
     """
@@ -75,6 +76,7 @@ class AebnasSpace(SearchSpace):
         self.input, self.classes = input, classes
         self.options = options or AebnasOptions()
         self.backbone = Backbone(self.options)
+        self.bits = self.options.bits
         self._by_macs = [self._extremes(channels) for channels in self.backbone.widths[:-1]]
         self.genes = tuple(self._genes())
 
@@ -104,7 +106,7 @@ class AebnasSpace(SearchSpace):
         module = len(o.branch_sizes) * len(o.branch_kernels) * len(o.branch_expansions) * len(o.branch_pools)
         branches = sum(module**count for count in o.branch_modules)
         per_exit = present * branches + (ABSENT in o.thresholds)
-        return self.backbone.size() * len(o.resolutions) * per_exit ** len(EARLY)
+        return len(self.bits) * self.backbone.size() * len(o.resolutions) * per_exit ** len(EARLY)
 
     def branches(self, channels: int) -> Iterator[Branch]:
         """Every branch that an exit behind a map of so many channels may have, 272 with the default options."""
@@ -112,7 +114,8 @@ class AebnasSpace(SearchSpace):
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`; with every exit where the options do not let any be absent."""
-        values = self.backbone.smallest() | {"resolution": self.options.resolutions[0]} | self._extreme_branches(0)
+        fixed = {"bits": self.bits[0], "resolution": self.options.resolutions[0]}
+        values = self.backbone.smallest() | fixed | self._extreme_branches(0)
         return self._build(values, () if ABSENT in self.options.thresholds else EARLY)
 
     def largest(self) -> Architecture:
@@ -130,7 +133,8 @@ class AebnasSpace(SearchSpace):
         So the smallest network learns from a largest one that sees the same images; "largest" and "smallest" are those
         of that resolution. Branches are drawn at random for them too.
         """
-        resolution = {"resolution": self.options.resolutions[rng.integers(len(self.options.resolutions))]}
+        shared: dict[str, Any] = {"bits": self.draw_bits(rng)}
+        shared["resolution"] = self.options.resolutions[rng.integers(len(self.options.resolutions))]
         backbones = [self.backbone.largest(), self.backbone.smallest()]
         backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
 
@@ -139,11 +143,12 @@ class AebnasSpace(SearchSpace):
             return {name: value for name, value in drawn.items() if ".exit." in name}
 
         return [
-            tuple(self._build(backbone | branches() | resolution, EARLY) for _ in range(1 + variants))
+            tuple(self._build(backbone | branches() | shared, EARLY) for _ in range(1 + variants))
             for backbone in backbones
         ]
 
     def _genes(self) -> Iterator[Gene]:
+        yield from self.bits_genes()
         yield from self.backbone.all_genes()
         yield Gene("resolution", self.options.resolutions)
         yield from threshold_genes(self.options.thresholds)
@@ -189,7 +194,7 @@ class AebnasSpace(SearchSpace):
             blocks[0] = (Resize(size=size), *blocks[0])
         widths = self.backbone.widths
         early = [_branch(values, f"{i}.exit.", widths[i]) if i in exits else None for i in EARLY]
-        return assemble(self, blocks, [*early, self.backbone.final_exit()])
+        return assemble(self, values, blocks, [*early, self.backbone.final_exit()])
 
 
 def _branch(values: Mapping[str, Any], prefix: str, channels: int) -> Branch:

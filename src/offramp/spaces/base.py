@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Precision
+from offramp.spaces._bits import FLOAT, Pair, precision_of
 
 Genotype = tuple[int, ...]
 """For every gene, in order, the index of its value among the gene's choices."""
@@ -41,6 +42,9 @@ class SearchSpace(ABC):
     input: tuple[int, int, int]
     classes: int
     genes: tuple[Gene, ...]
+    bits: tuple[Pair, ...] = FLOAT
+    """What its networks may be computed at, ascending: bits of the backbone and of the branches. The gene `bits` of
+    `bits_genes` chooses; the smallest network has the fewest, the largest and the cover have the most."""
     transforms_kernels: bool = False
     """Whether a supernet learns how large depthwise kernels become smaller ones (Once-for-All), or cuts them out."""
 
@@ -80,9 +84,22 @@ class SearchSpace(ABC):
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """The networks of one supernet step, all exits present: largest, smallest, and `count` random backbones.
 
+        All at the same bits, which are drawn, so that those imitate the largest that compute as it does.
         Each comes as a tuple of 1 + `variants` architectures that differ in their exit branches only: a backbone's
         features are the costly part, so several branches can learn from one computation of them.
         """
+
+    def bits_genes(self) -> tuple[Gene, ...]:
+        """The gene `bits`; none where there is no choice."""
+        return (Gene("bits", self.bits),) if len(self.bits) > 1 else ()
+
+    def draw_bits(self, rng: np.random.Generator) -> Pair:
+        """One of `bits`."""
+        return self.bits[rng.integers(len(self.bits))]
+
+    def precision(self, values: Mapping[str, Any]) -> Precision:
+        """Of the network with these gene values; that of the most bits where they name none."""
+        return precision_of(values.get("bits", self.bits[-1]))
 
     def canonical(self, genotype: Sequence[int]) -> Genotype:
         """`genotype` with its inactive genes at 0."""

@@ -28,9 +28,10 @@ EdanasOptions = ThresholdOptions
 class EdanasSpace(SearchSpace):
     """Once-for-All's MobileNetV3, up to four early exits, and a threshold for each.
 
-    Genes: those of the backbone (see `Backbone`), then `i.threshold` for the exit behind stage i, for the first four
-    stages. A candidate's thresholds are those of the early exits it has, in order, None where it has none. They are
-    compared with the confidence measure `margin` (softmax of the first class minus that of the second).
+    Genes: `bits`, where there is a choice; those of the backbone (see `Backbone`); then `i.threshold` for the exit
+    behind stage i, for the first four stages. A candidate's thresholds are those of the early exits it has, in order,
+    None where it has none. They are compared with the confidence measure `margin` (softmax of the first class minus
+    that of the second).
 
     An early exit on C channels is Once-for-All's own head in small: pointwise to 6 C, mean, hidden layer of 8 C.
     """
@@ -42,7 +43,8 @@ class EdanasSpace(SearchSpace):
         self.input, self.classes = input, classes
         self.options = options or EdanasOptions()
         self.backbone = Backbone(self.options)
-        self.genes = (*self.backbone.all_genes(), *threshold_genes(self.options.thresholds))
+        self.bits = self.options.bits
+        self.genes = (*self.bits_genes(), *self.backbone.all_genes(), *threshold_genes(self.options.thresholds))
 
     def decode(self, genotype: Sequence[int]) -> Candidate:
         """See `SearchSpace.decode`."""
@@ -58,11 +60,12 @@ class EdanasSpace(SearchSpace):
 
     def size(self) -> int:
         """See `SearchSpace.size`; exact, candidates that differ in thresholds alone counted apart."""
-        return self.backbone.size() * len(self.options.thresholds) ** len(EARLY)
+        return len(self.bits) * self.backbone.size() * len(self.options.thresholds) ** len(EARLY)
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`; with every exit where the options do not let any be absent."""
-        return self._build(self.backbone.smallest(), () if ABSENT in self.options.thresholds else EARLY)
+        values = self.backbone.smallest() | {"bits": self.bits[0]}
+        return self._build(values, () if ABSENT in self.options.thresholds else EARLY)
 
     def largest(self) -> Architecture:
         """See `SearchSpace.largest`."""
@@ -74,12 +77,13 @@ class EdanasSpace(SearchSpace):
 
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """See `SearchSpace.sandwich`; one architecture each whatever `variants` is, as there is one kind of exit."""
+        bits = {"bits": self.draw_bits(rng)}
         backbones = [self.backbone.largest(), self.backbone.smallest()]
         backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
-        return [(self._build(values, EARLY),) for values in backbones]
+        return [(self._build(values | bits, EARLY),) for values in backbones]
 
     def _build(self, values: Mapping[str, Any], exits: Sequence[int]) -> Architecture:
         early: list[Branch | None] = [
             head(6 * c, 8 * c) if i in exits else None for i, c in enumerate(self.backbone.widths[:-1])
         ]
-        return assemble(self, self.backbone.stages(values), [*early, self.backbone.final_exit()])
+        return assemble(self, values, self.backbone.stages(values), [*early, self.backbone.final_exit()])

@@ -36,9 +36,10 @@ class NachosOptions(BackboneOptions):
 class NachosSpace(SearchSpace):
     """Once-for-All's MobileNetV3 and one to four early exits, which the adapter (`adapt`) fits in.
 
-    Genes: those of the backbone (see `Backbone`), then `i.exit`, whether there is an exit behind stage i, for the first
-    four stages. A network without early exits is not in the space: where stages 0 to 2 have none, stage 3 has one, and
-    `3.exit` is inactive. So each of the paper's 15 vectors is one canonical genotype, and every genotype is valid.
+    Genes: `bits`, where there is a choice; those of the backbone (see `Backbone`); then `i.exit`, whether there is an
+    exit behind stage i, for the first four stages. A network without early exits is not in the space: where stages 0 to
+    2 have none, stage 3 has one, and `3.exit` is inactive. So each of the paper's 15 vectors is one canonical genotype,
+    and every genotype is valid.
 
     An early exit has a gate, and no pooling of its own: (max pooling,) ReLU, three convolutions with ReLU, one linear
     layer of classes and gate. The final exit is Once-for-All's.
@@ -52,7 +53,8 @@ class NachosSpace(SearchSpace):
         self.options = options or NachosOptions()
         self.backbone = Backbone(self.options)
         exits = (Gene(f"{i}.exit", (False, True)) for i in range(STAGES - 1))
-        self.genes = (*self.backbone.all_genes(), *exits)
+        self.bits = self.options.bits
+        self.genes = (*self.bits_genes(), *self.backbone.all_genes(), *exits)
 
     def decode(self, genotype: Sequence[int]) -> Candidate:
         """See `SearchSpace.decode`."""
@@ -71,11 +73,12 @@ class NachosSpace(SearchSpace):
 
     def size(self) -> int:
         """See `SearchSpace.size`; exact."""
-        return self.backbone.size() * (2 ** (STAGES - 1) - 1)
+        return len(self.bits) * self.backbone.size() * (2 ** (STAGES - 1) - 1)
 
     def smallest(self) -> Architecture:
         """The candidate with the fewest MACs; it has one early exit, as every candidate has one."""
-        found = [self._adapted(self.backbone.smallest(), (i,)) for i in range(STAGES - 1)]
+        values = self.backbone.smallest() | {"bits": self.bits[0]}
+        found = [self._adapted(values, (i,)) for i in range(STAGES - 1)]
         return min(found, key=_macs)
 
     def largest(self) -> Architecture:
@@ -86,43 +89,45 @@ class NachosSpace(SearchSpace):
         """
         values = self.backbone.largest()
         alone = [self._adapted(values, (i,)).stages[i].exit for i in range(STAGES - 1)]
-        return assemble(self, self.backbone.stages(values), [*alone, self.backbone.final_exit()])
+        return assemble(self, values, self.backbone.stages(values), [*alone, self.backbone.final_exit()])
 
     def cover(self) -> list[Architecture]:
         """See `SearchSpace.cover`: the largest backbone, its exits with every pooling that fits their maps."""
         blocks = self.backbone.stages(self.backbone.largest())
         fitting = self._fitting(blocks)
         return [
-            self._pooled(blocks, [some[min(n, len(some) - 1)] for some in fitting])
+            self._pooled({}, blocks, [some[min(n, len(some) - 1)] for some in fitting])
             for n in range(len(self.options.pools))
         ]
 
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """See `SearchSpace.sandwich`; which pooling each exit has is drawn, so that all of them learn."""
+        bits = {"bits": self.draw_bits(rng)}
         backbones = [self.backbone.largest(), self.backbone.smallest()]
         backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
-        return [self._variants(self.backbone.stages(values), rng, 1 + variants) for values in backbones]
+        return [self._variants(values | bits, rng, 1 + variants) for values in backbones]
 
-    def _variants(
-        self, blocks: Sequence[tuple[Block, ...]], rng: np.random.Generator, count: int
-    ) -> tuple[Architecture, ...]:
+    def _variants(self, values: Mapping[str, Any], rng: np.random.Generator, count: int) -> tuple[Architecture, ...]:
+        blocks = self.backbone.stages(values)
         orders = [rng.permutation(fitting).tolist() for fitting in self._fitting(blocks)]
-        return tuple(self._pooled(blocks, [order[n % len(order)] for order in orders]) for n in range(count))
+        return tuple(self._pooled(values, blocks, [order[n % len(order)] for order in orders]) for n in range(count))
 
     def _adapted(self, values: Mapping[str, Any], exits: Collection[int]) -> Architecture:
         branches = [self._branch() if i in exits else None for i in range(STAGES - 1)]
-        plain = assemble(self, self.backbone.stages(values), [*branches, self.backbone.final_exit()])
+        plain = assemble(self, values, self.backbone.stages(values), [*branches, self.backbone.final_exit()])
         return adapt(plain, self.options.pools)
 
     def _fitting(self, blocks: Sequence[tuple[Block, ...]]) -> list[list[int]]:
         """For every early exit the poolings that its map is large enough for."""
-        plain = assemble(self, blocks, [*[None] * (STAGES - 1), self.backbone.final_exit()])
+        plain = assemble(self, {}, blocks, [*[None] * (STAGES - 1), self.backbone.final_exit()])
         return [fitting(self.options.pools, stage.backbone[-1].shape_out) for stage in layers(plain)[:-1]]
 
-    def _pooled(self, blocks: Sequence[tuple[Block, ...]], kernels: Sequence[int]) -> Architecture:
-        """Every exit present, pooled by `kernels`."""
+    def _pooled(
+        self, values: Mapping[str, Any], blocks: Sequence[tuple[Block, ...]], kernels: Sequence[int]
+    ) -> Architecture:
+        """Every exit present, pooled by `kernels`; `values` give the bits."""
         early = [with_pool(self._branch(), kernel) for kernel in kernels]
-        return assemble(self, blocks, [*early, self.backbone.final_exit()])
+        return assemble(self, values, blocks, [*early, self.backbone.final_exit()])
 
     def _branch(self) -> Branch:
         convolutions = (Conv(out=out, kernel=3, act="relu", norm=False) for out in self.options.branch_widths)

@@ -8,10 +8,11 @@ from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
 from offramp.layers import Shape, branch_layers, layers
+from offramp.spaces._bits import BitsOptions
 from offramp.spaces._check import check_ascending, checked
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
@@ -29,14 +30,12 @@ _ASCENDING = (
 )
 
 
-class OfframpOptions(BaseModel):
+class OfframpOptions(BitsOptions):
     """What may be chosen in the space; lists are ascending and without repetition.
 
     `widths`, `depths` have one list per stage. `strides` is fixed per stage; a stride of 2 is left out where the map
-    would become smaller than 4x4, so that the space suits any input size.
+    would become smaller than 4x4, so that the space suits any input size. `bits` are those of `BitsOptions`.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stem_strides: tuple[Literal[1, 2], ...] = (1, 2)
     stem_widths: tuple[PositiveInt, ...] = (8, 12, 16, 24)
@@ -75,10 +74,10 @@ class OfframpOptions(BaseModel):
 class OfframpSpace(SearchSpace):
     """See `OfframpOptions` for what is searched.
 
-    Genes: `stem.stride`, `stem.width`; for each stage i `i.width`, `i.depth`, `i.squeeze`; for each of its blocks j
-    `i.j.kernel` and `i.j.expansion` (inactive beyond the depth); `i.exit` (absent or present; no gene in the last
-    stage); for its branch `i.exit.depth`, `i.exit.width`, `i.exit.pool`, and for each of its layers j
-    `i.exit.j.operator`. Where `max_exits` is exceeded, the exits nearest to the input stay.
+    Genes: `bits`, where there is a choice; `stem.stride`, `stem.width`; for each stage i `i.width`, `i.depth`,
+    `i.squeeze`; for each of its blocks j `i.j.kernel` and `i.j.expansion` (inactive beyond the depth); `i.exit` (absent
+    or present; no gene in the last stage); for its branch `i.exit.depth`, `i.exit.width`, `i.exit.pool`, and for each
+    of its layers j `i.exit.j.operator`. Where `max_exits` is exceeded, the exits nearest to the input stay.
     """
 
     name = "offramp"
@@ -86,7 +85,8 @@ class OfframpSpace(SearchSpace):
     def __init__(self, input: tuple[int, int, int], classes: int, options: OfframpOptions | None = None) -> None:
         self.input, self.classes = input, classes
         self.options = options or OfframpOptions()
-        self.genes = tuple(_genes(self.options))
+        self.bits = self.options.bits
+        self.genes = (*self.bits_genes(), *_genes(self.options))
 
     @property
     def stages(self) -> int:
@@ -120,7 +120,7 @@ class OfframpSpace(SearchSpace):
         ways = [1]  # ways[n]: choices of n early exits among the stages so far
         for _ in range(self.stages - 1):
             ways = [a + b * branches for a, b in zip([*ways, 0], [0, *ways])]
-        return backbone * sum(ways[: o.max_exits]) * branches
+        return len(self.bits) * backbone * sum(ways[: o.max_exits]) * branches
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`."""
@@ -149,10 +149,11 @@ class OfframpSpace(SearchSpace):
             drawn = self.values(self.random_genotype(rng))
             return {name: value for name, value in drawn.items() if ".exit" in name}
 
+        bits = {"bits": self.draw_bits(rng)}
         backbones = [self._values(-1), self._values(0)]
         backbones += [self.values(self.random_genotype(rng)) for _ in range(count)]
         return [
-            tuple(self._build(backbone | branches(), all_exits=True) for _ in range(1 + variants))
+            tuple(self._build(backbone | branches() | bits, all_exits=True) for _ in range(1 + variants))
             for backbone in backbones
         ]
 
@@ -201,7 +202,8 @@ class OfframpSpace(SearchSpace):
             stages.append(
                 Stage(blocks=tuple(blocks), exit=_branch(values, i, size, o.activations[i]) if present else None)
             )
-        return Architecture(input=self.input, classes=self.classes, stages=tuple(stages))
+        precision = self.precision(values)
+        return Architecture(input=self.input, classes=self.classes, stages=tuple(stages), precision=precision)
 
 
 def _genes(o: OfframpOptions) -> list[Gene]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from offramp.architecture import Architecture, Bits, Block, Bottleneck, Branch, Conv, Dense, Precision, Stage
+from offramp.architecture import Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
 from offramp.layers import Shape, branch_layers, stage_layers
+from offramp.spaces._bits import BitsOptions, Pair, Pairs, precision_of
 from offramp.spaces._check import check_ascending, checked
 from offramp.spaces._mobilenet import make_divisible
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
@@ -24,22 +25,19 @@ _HALVING = (5, 9)  # blocks of stride 2
 _WIDE_FROM = 7  # the first block with a 7x7 kernel
 _GRID = 4
 _LAST = len(_WIDTHS) - 1
-_MOST_BITS, _FLOAT = 8, 32
 
 
-class ZniberOptions(BaseModel):
+class ZniberOptions(BitsOptions):
     """What may be chosen in the space; lists are ascending and without repetition.
 
     `width` scales the backbone's channels, which are rounded to multiples of 8; 1 is the paper's. `bits` lists pairs,
     backbone and heads.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     width: float = Field(default=1.0, ge=0.1, le=4)
     exits: tuple[Annotated[int, Field(ge=0, le=_LAST - 2)], ...] = tuple(range(_LAST - 1))
     heads: tuple[Head, ...] = ("single", "double")
-    bits: tuple[tuple[Bits, Bits], ...] = ((4, 4), (4, 8), (8, 4), (8, 8), (32, 32))
+    bits: Pairs = ((4, 4), (4, 8), (8, 4), (8, 8), (32, 32))
     thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
     @model_validator(mode="after")
@@ -47,10 +45,6 @@ class ZniberOptions(BaseModel):
         if self.exits:  # none: what is left to search are the final head and the bits
             check_ascending("exits", self.exits)
         check_ascending("thresholds", self.thresholds)
-        if not self.bits or list(self.bits) != sorted(set(self.bits)):
-            raise ValueError(f"bits is {self.bits}; it needs at least one pair, ascending, none twice")
-        if wrong := [pair for pair in self.bits if not all(b <= _MOST_BITS or b == _FLOAT for b in pair)]:
-            raise ValueError(f"bits has {wrong[0]}; networks are computed at 2 to {_MOST_BITS}, or at {_FLOAT} (float)")
         if not self.heads or len(set(self.heads)) != len(self.heads):
             raise ValueError(f"heads is {self.heads}; it needs at least one choice and none twice")
         return self
@@ -73,7 +67,8 @@ class ZniberSpace(SearchSpace):
         o = self.options
         self._backbone = _backbone(o.width)
         self._heads = _heads(self._backbone, Shape(*input))
-        genes = [Gene("bits", o.bits)]
+        self.bits = o.bits
+        genes = [Gene("bits", o.bits)]  # of one choice too: the genotypes of stored studies have it
         for i in o.exits:
             genes += [Gene(f"{i}.exit", (False, True)), Gene(f"{i}.exit.head", o.heads)]
         self.genes = (*genes, Gene(f"{_LAST}.exit.head", o.heads), Gene("threshold", o.thresholds))
@@ -88,11 +83,11 @@ class ZniberSpace(SearchSpace):
 
     def encode(self, candidate: Candidate) -> Genotype:
         """See `SearchSpace.encode`."""
-        architecture, precision = candidate.architecture, candidate.architecture.precision
+        architecture = candidate.architecture
         early = [i for i in architecture.exits if i < _LAST]
         if not set(early) <= set(self.options.exits):
             raise ValueError(f"early exits are {early}; space {self.name!r} allows them behind {self.options.exits}")
-        values: dict[str, Any] = {"bits": (precision.backbone_weights, precision.branch_weights)}
+        values: dict[str, Any] = {}
         for i in architecture.exits:
             branch = architecture.stages[i].exit
             values |= {f"{i}.exit": True, f"{i}.exit.head": "double" if branch and branch.hidden else "single"}
@@ -108,17 +103,17 @@ class ZniberSpace(SearchSpace):
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`; at the fewest bits, as MACs do not tell those apart."""
-        return self._build({_LAST: self._by_macs(_LAST)[0]}, self.options.bits[0])
+        return self._build({_LAST: self._by_macs(_LAST)[0]}, self.bits[0])
 
     def largest(self) -> Architecture:
         """See `SearchSpace.largest`; at the most bits."""
         heads = {i: self._by_macs(i)[-1] for i in (*self.options.exits, _LAST)}
-        return self._build(heads, self.options.bits[-1])
+        return self._build(heads, self.bits[-1])
 
     def cover(self) -> list[Architecture]:
         """See `SearchSpace.cover`: every exit by either head."""
         places = (*self.options.exits, _LAST)
-        return [self._build(dict.fromkeys(places, head), self.options.bits[-1]) for head in self.options.heads]
+        return [self._build(dict.fromkeys(places, head), self.bits[-1]) for head in self.options.heads]
 
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """See `SearchSpace.sandwich`; one tuple whatever `count` is, as there is one backbone.
@@ -127,7 +122,7 @@ class ZniberSpace(SearchSpace):
         choice. All networks of a step have the same bits.
         """
         places, kinds = (*self.options.exits, _LAST), self.options.heads
-        bits = self.options.bits[rng.integers(len(self.options.bits))]
+        bits = self.draw_bits(rng)
         drawn = rng.integers(len(kinds), size=(1 + variants, len(places)))
         drawn[1:2] = (drawn[0] + 1) % len(kinds)
         return [tuple(self._build({i: kinds[k] for i, k in zip(places, row)}, bits) for row in drawn)]
@@ -141,15 +136,12 @@ class ZniberSpace(SearchSpace):
 
         return sorted(self.options.heads, key=macs)
 
-    def _build(self, heads: dict[int, Head], bits: tuple[int, int]) -> Architecture:
-        backbone, head = bits
+    def _build(self, heads: dict[int, Head], bits: Pair) -> Architecture:
         stages = []
         for i, blocks in enumerate(self._backbone):
             _, branches = self._heads[i]
             stages.append(Stage(blocks=blocks, exit=branches[heads[i]] if i in heads else None))
-        precision = Precision(
-            backbone_weights=backbone, backbone_activations=backbone, branch_weights=head, branch_activations=head
-        )
+        precision = precision_of(bits)
         return Architecture(input=self.input, classes=self.classes, stages=tuple(stages), precision=precision)
 
 

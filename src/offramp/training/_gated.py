@@ -25,6 +25,7 @@ from offramp.training._gate_losses import (
     split_gates,
     support_matrix,
 )
+from offramp.training._quantized import quantized
 from offramp.training.settings import GateSettings, TrainSettings
 
 
@@ -35,6 +36,7 @@ def train_gated(
     *,
     leaving: Sequence[float],
     full_macs: float | None = None,
+    few_bits: TrainSettings | None = None,
     supernet: Supernet | None = None,
     seed: int = 0,
     identity: str = "",
@@ -42,6 +44,9 @@ def train_gated(
     track: Tracker | None = None,
 ) -> EarlyExitNet:
     """`architecture` trained on `data.train` in three phases, its batch-norm statistics estimated at the end.
+
+    Where it has few bits these phases are in float; then it is quantized and, as in `train`, learns to say what it
+    said, gates included.
 
     In every epoch of phase 3 a new support set, balanced over the classes, is held out of train; each exit's accuracy
     on it, class by class and as the weights are when the epoch begins, is what the confidences are drawn to. The losses
@@ -53,6 +58,7 @@ def train_gated(
         settings: their `mac_rule` is the caller's to apply in `leaving`.
         leaving: gamma, the cost of leaving at each exit, in the unit of `settings.max_macs`.
         full_macs: F_M(full) in L_cost; the last of `leaving` where it is None.
+        few_bits: of that last training: `quantized_epochs`, `quantized_lr` and what is no phase's own.
         supernet: where the weights come from; from scratch where it is None.
         seed: of everything random.
         identity: of what the training depends on, for `checkpoint`.
@@ -104,22 +110,22 @@ def train_gated(
             return support_set(data.train.labels, settings.support, (seed, epoch))[1]
         return torch.arange(len(data.train))
 
-    fit(
-        net, loss_of, data, settings, settings.epochs,
-        seed=seed, identity=identity, checkpoint=checkpoint, track=track or Silent(), samples_of=samples_of,
-    )  # fmt: skip
-    end(net, data, seed)
-    return net
+    more: dict[str, Any] = {"seed": seed, "identity": identity, "checkpoint": checkpoint, "track": track or Silent()}
+    fit(net, loss_of, data, settings, settings.epochs, samples_of=samples_of, **more)
+    return quantized(net, end(net, data, seed), data, few_bits or TrainSettings(), **more)
 
 
 def train_either(
     architecture: Architecture, data: Images, settings: TrainSettings, gates: GateSettings | None, **more: Any
 ) -> EarlyExitNet:
-    """By `train_gated` where `gates` are given and an exit has a gate, else by `train`; `more` goes to both."""
+    """By `train_gated` where `gates` are given and an exit has a gate, else by `train`; `more` goes to both.
+
+    Few bits are trained by `settings` either way.
+    """
     if gates is None or not architecture.gated:
         return train(architecture, data, settings, **more)
     leaving = cost(architecture).leaving("macs", gates.mac_rule)
-    return train_gated(architecture, data, gates, leaving=leaving, **more)
+    return train_gated(architecture, data, gates, leaving=leaving, few_bits=settings, **more)
 
 
 def support_set(labels: Tensor, share: float, seed: int | Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,47 @@
+"""Bits as a choice of every space: of the backbone and of the branches, weights and activations alike."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from offramp.architecture import Bits, Precision
+
+Pair = tuple[int, int]
+"""Bits of the backbone, bits of the branches; 32 is float."""
+
+FLOAT: tuple[Pair, ...] = ((32, 32),)
+_MOST_BITS, _FLOAT = 8, 32
+
+
+def _computable(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    if not pairs or list(pairs) != sorted(set(pairs)):
+        raise ValueError(f"bits is {pairs}; it needs at least one pair, ascending, none twice")
+    if wrong := [pair for pair in pairs if not all(b <= _MOST_BITS or b == _FLOAT for b in pair)]:
+        raise ValueError(f"bits has {wrong[0]}; networks are computed at 2 to {_MOST_BITS}, or at {_FLOAT} (float)")
+    return pairs
+
+
+Pairs = Annotated[tuple[tuple[Bits, Bits], ...], AfterValidator(_computable)]
+
+
+class BitsOptions(BaseModel):
+    """`bits` lists pairs, backbone and branches; float alone stays out of the dump, on which identities depend."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bits: Pairs = Field(FLOAT, exclude_if=lambda pairs: pairs == FLOAT)
+
+
+def precision_of(pair: Pair) -> Precision:
+    """Weights and activations alike at these bits."""
+    backbone, branch = pair
+    return Precision(
+        backbone_weights=backbone, backbone_activations=backbone, branch_weights=branch, branch_activations=branch
+    )
+
+
+def pair_of(precision: Precision) -> Pair:
+    """The pair that `precision` reads like: the bits of its weights."""
+    return precision.backbone_weights, precision.branch_weights
