@@ -6,6 +6,10 @@ under each, and Kendall's tau between their rankings. With `--seeds 2` every can
 between the two is what noise alone leaves.
 
     python benchmarks/evaluators.py runs/cifar10-2.4M evaluators-cifar10 --set finetune.joint_epochs=10
+    python benchmarks/evaluators.py runs/nachos-cifar10 evaluators-nachos --set finetune.inherit=false
+
+The second is NACHOS's way but for its ImageNet weights: nothing is inherited from the supernet. Candidates with gates
+are trained by the recipe's [gates], whatever [finetune] says.
 
 Every evaluation is kept in RUN/evaluators.jsonl as soon as it is done, and one found there (of the same candidate,
 evaluator, recipe and seed) is not done again. Writes benchmarks/results/NAME.json, or `--out FILE`.
@@ -82,6 +86,13 @@ def measured(run: Run, candidates: list[Candidate], made: Evaluators) -> Iterato
             print(f"{i + 1}/{len(candidates)} {name} seed {seed}: {done[made_of]['accuracy']:.4f}", flush=True)
 
 
+def training(recipe: Recipe) -> dict[str, Any]:
+    """How candidates were fine-tuned: [gates] stands for [finetune] where exits have gates; and from what weights."""
+    assert recipe.finetune is not None
+    gates = recipe.gates.model_dump(mode="json") if recipe.gates else None
+    return {"finetune": recipe.finetune.model_dump(mode="json"), "gates": gates, "inherited": recipe.finetune.inherit}
+
+
 def rankings(rows: list[Row], made: Evaluators) -> list[Row]:
     """Kendall's tau between each two evaluators, by accuracy at the goal and by that of the final exit."""
     found = []
@@ -136,8 +147,6 @@ def main() -> None:
     if len(candidates) < given.count:
         print(f"only {len(candidates)} candidates there")
     rows = list(measured(run, candidates, made))
-    assert run.recipe.finetune is not None
-    schedule = run.recipe.finetune.model_dump(mode="json")
     result = record(
         "fine-tune and one-shot evaluation of the same candidates of a run: cost, and rank correlation",
         run.recipe.policy.mac_rule,
@@ -146,7 +155,7 @@ def main() -> None:
         data=run.recipe.data.name,
         space=run.recipe.space.name,
         supernet_epochs=run.recipe.supernet.epochs,
-        finetune=schedule,
+        **training(run.recipe),
         seconds_per_candidate=costs(rows, made),
         rankings=rankings(rows, made),
     )

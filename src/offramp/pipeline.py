@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,18 @@ from offramp.search import (
     proposer,
     search,
 )
+from offramp.search.choose import backbone_static
 from offramp.search.costs import Costs
 from offramp.search.finetune import FineTune
 from offramp.search.oneshot import OneShot
 from offramp.search.proposers.listed import ListedProposer, last_batches
 from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import TrainSettings, train_supernet
+
+
+_SAMPLES = 200
+_Chosen = tuple[str, Candidate, tuple[str, float] | None]
+"""A network to deliver: its folder's name, itself, and the budget of its own that thresholds are set for."""
 
 
 def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
@@ -78,7 +84,7 @@ class Run:
         claim_weights(self.recipe, self.task)
         if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
-        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest()):
+        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *self._samples()):
             self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
         if self.needs_supernet:
             _ = self.supernet
@@ -234,6 +240,8 @@ class Run:
                 tell(str(error))
                 continue
             chosen.append((f"static-{_short(macs)}", static, ("mean_macs", macs)))
+        if wanted.static_backbone:
+            chosen += self._backbones(chosen)
         for i, seed in enumerate(wanted.seeds):
             for name, candidate, budget in chosen:
                 first = i == 0
@@ -244,6 +252,23 @@ class Run:
         from offramp.report import write_report
 
         write_report(self.folder.root, self.task)
+
+    def _samples(self) -> Iterator[Architecture]:
+        """Some of the networks that the search may ask a device's table for: middle widths are in no extreme one."""
+        if self.costs.device is not None and not self.costs.npu and not len(self.study):
+            yield from map(self.space.sample, range(_SAMPLES))
+
+    def _backbones(self, chosen: Sequence[_Chosen]) -> list[_Chosen]:
+        """The static network of each chosen one with early exits, each once."""
+        found: dict[Candidate, _Chosen] = {}
+        for name, candidate, budget in chosen:
+            if len(candidate.architecture.exits) > 1:
+                static = Candidate(backbone_static(self.study.trials, candidate.architecture, self._full_cost))
+                found.setdefault(static, (f"static-{name}", static, budget))
+        return list(found.values())
+
+    def _full_cost(self, architecture: Architecture) -> float:
+        return self.costs.leaving(architecture)[self.recipe.policy.metric][-1]
 
     def _study(self, name: str) -> Study:
         settings = self.recipe.search
@@ -278,7 +303,8 @@ class Run:
         def report(batch: Mapping[str, Any]) -> None:
             self.folder.log("surrogates", **batch)
 
-        options = {"model": settings.surrogate, "domination": settings.domination, "predict": settings.predict}
+        same = ("domination", "predict", "population", "generations", "crossover")
+        options = {"model": settings.surrogate} | {key: getattr(settings, key) for key in same}
         return proposer(name, study.problem, **options, report=report)
 
     def _choose(self, budget: Budget) -> Trial:

@@ -37,8 +37,6 @@ baseline = false
 batch = 64
 lr = 0.1
 phases = [1, 1, 1]
-max_macs = 6e5
-mac_rule = "paper"
 [train]
 batch = 64
 joint_epochs = 1
@@ -78,4 +76,7 @@ def test_a_static_network_beside_it_needs_no_gate(finished):
 
 def test_gates_for_a_space_without_some_are_refused():
     with pytest.raises(RecipeError, match="gates: the exits of space 'edanas' have no gates"):
-        Recipe.parse(RECIPE.replace('"nachos"', '"edanas"').replace('["gate"]', '["margin"]'))
+        Recipe.parse(
+            RECIPE.replace('"nachos"', '"edanas"').replace('["gate"]', '["margin"]'),
+            overrides=["policy.thresholds=genes"],
+        )

@@ -43,7 +43,8 @@ check_images = 20
 
 
 def carried_out(folder, way: str) -> tuple[Run, dict]:
-    run = Run.open(Recipe.parse(RECIPE, overrides=[f"policy.thresholds={way}"]), folder)
+    one = [] if way == "genes" else ["space.thresholds=[0.1, 1.0]"]
+    run = Run.open(Recipe.parse(RECIPE, overrides=[f"policy.thresholds={way}", *one]), folder)
     run.carry_out()
     return run, json.loads((run.folder.chosen("best") / "metrics.json").read_text())
 

@@ -44,6 +44,45 @@ def test_a_space_with_gates_may_ask_for_them(name):
     assert Recipe.parse(gates_of(name)).policy.measures == ("gate", "gate_sum")
 
 
+NACHOS = '[space]\nname = "nachos"\n[policy]\nmac_rule = "paper"\nmean_macs = 1e6\n[gates]\n'
+
+
+def test_gates_are_trained_for_the_goal_of_the_policy_unless_they_say_otherwise():
+    gates = Recipe.parse(NACHOS).gates
+    assert (gates.mac_rule, gates.max_macs) == ("paper", 1e6)
+    assert Recipe.parse(NACHOS, overrides=["policy.mean_macs=2e6"]).gates.max_macs == 2e6
+    explicit = Recipe.parse(NACHOS + 'mac_rule = "paper"\nmax_macs = 3e6')
+    assert explicit.gates.max_macs == 3e6
+    # The run's folder keeps it as it was, and one recipe is the other.
+    assert Recipe.parse(explicit.to_toml()) == explicit
+    assert explicit.to_toml() == Recipe.parse(NACHOS + "max_macs = 3e6").to_toml()
+    by_accuracy = NACHOS.replace("mean_macs = 1e6", "accuracy = 0.6")
+    assert Recipe.parse(by_accuracy).gates.max_macs is None
+
+
+def test_two_mac_rules_are_refused():
+    (found,) = problems(NACHOS + 'mac_rule = "executed"')
+    assert found.startswith("gates.mac_rule: 'executed' is another rule than policy.mac_rule, 'paper'")
+    # Nor is the default another rule where something else is wrong.
+    assert [line.split(":")[0] for line in problems(NACHOS + "lr = -1")] == ["gates.lr"]
+    assert [line.split(":")[0] for line in problems(NACHOS, "train.lr=-1")] == ["train.lr"]
+    assert [line.split(":")[0] for line in problems(NACHOS, "policy.mac_rule=1")] == ["policy.mac_rule"]
+
+
+def test_thresholds_that_nobody_reads_are_no_genes():
+    """Candidates that differ in them alone would be one network, evaluated twice."""
+    for name in ("edanas", "aebnas"):
+        text = MINIMAL + f'measures = ["margin"]\n[space]\nname = "{name}"\n'
+        (found,) = problems(text)
+        assert found == (
+            "space.thresholds: 0.1, 0.2 give the same network under policy.thresholds = 'tuned', which sets its own; "
+            'give one of them and 1.0, or policy.thresholds = "genes"'
+        )
+        assert len(problems(text, "policy.thresholds=repair")) == 1
+        for allowed in ("policy.thresholds=genes", "space.thresholds=[0.2, 1.0]", "space.thresholds=[0.2]"):
+            Recipe.parse(text, overrides=[allowed])
+
+
 def test_a_target_is_asked_for_where_a_metric_measures_the_distance_to_it():
     text = '[search]\nobjectives = ["error", "maep"]\nconstraints = ["maep <= 0.1"]\n[policy]\n'
     assert problems(text + "accuracy = 0.7") == (

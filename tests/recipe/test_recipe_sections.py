@@ -5,6 +5,7 @@ from recipe_mistakes import MINIMAL, problems
 
 from offramp.recipe import Recipe, _search
 from offramp.search import PROPOSERS
+from offramp.search.evolution import CROSSOVERS
 from offramp.search.proposers.surrogate import PREDICT
 from offramp.search.surrogates import SURROGATES
 
@@ -18,6 +19,7 @@ def test_names_that_are_repeated_here_are_those_of_the_search():
     assert _search.PROPOSERS == PROPOSERS
     assert _search.SURROGATES == SURROGATES
     assert _search.PREDICT == PREDICT
+    assert tuple(CROSSOVERS) == _search.CROSSOVERS
 
 
 def test_evaluator_surrogate_and_domination_are_checked():
@@ -25,6 +27,10 @@ def test_evaluator_surrogate_and_domination_are_checked():
     assert "search.evaluator: 'guess' is unknown; allowed are one-shot, fine-tune" in found
     assert "search.surrogate: 'luck' is unknown; allowed are gp, rbf, trees, mlp, auto" in found
     assert "search.domination: 'none' is unknown; allowed are feasibility, penalty" in found
+    found = "\n".join(problems(MINIMAL + '[search]\npopulation = 1\ngenerations = 0\ncrossover = "one-point"\n'))
+    assert "search.population: Input should be greater than or equal to 4" in found
+    assert "search.generations: Input should be greater than 0" in found
+    assert "search.crossover: 'one-point' is unknown; allowed are uniform, two-point" in found
 
 
 def test_initial_beyond_evaluations_is_refused():

@@ -20,6 +20,7 @@ limit = 200
 name = "edanas"
 width = 0.25
 depths = [1]
+thresholds = [0.1, 1.0]
 [policy]
 measures = ["margin"]
 mean_macs = 1e6

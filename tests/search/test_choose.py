@@ -2,7 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offramp.architecture import Architecture
 from offramp.search import Evaluation, Failure, NothingFeasible, Problem, Trial, best_tradeoff, best_within
+from offramp.search.choose import backbone_static
+from offramp.search.costs import Costs
+from offramp.spaces import Candidate, space
 
 POINTS = [(0.10, 9e6), (0.12, 4e6), (0.15, 1.2e6), (0.30, 0.9e6), (0.50, 0.8e6), (0.40, 5e6)]
 
@@ -70,6 +74,27 @@ def test_what_breaks_a_constraint_never_wins(toy, points, by_budget) -> None:
     won = best_within(p, made, f"mean_macs <= {budget}")
     assert won in within
     assert won.metrics["error"] == min(t.metrics["error"] for t in within)
+
+
+def test_the_static_network_beside_has_the_backbone_the_bits_and_the_cheapest_final_exit(toy) -> None:
+    zniber = space("zniber", (3, 32, 32), 10, width=0.25)
+    costs = Costs(device="quad-edge-tpu")
+
+    def et(architecture: Architecture) -> float:
+        return costs.leaving(architecture)["et_avg"][-1]
+
+    drawn = [zniber.sample(i) for i in range(60)]
+    made = [Trial(i, (i,), Candidate(a), Evaluation({"error": 0.5}), "test", 0, 0.0) for i, a in enumerate(drawn)]
+    made += trials(problem(toy), POINTS)  # other backbones
+    double = next(a for a in drawn if a.stages[11].exit.hidden)
+    static = backbone_static(made, double, et)
+    assert static.exits == (11,)
+    assert static.precision == double.precision
+    assert [s.blocks for s in static.stages] == [s.blocks for s in double.stages]
+    assert not static.stages[11].exit.hidden
+    # A network of this space that is static by MACs alone may hold ten times the energy x latency.
+    assert et(double.with_exits((11,))) > 10 * et(static)
+    assert backbone_static([], double, et) == double.with_exits((11,))
 
 
 def test_nothing_feasible(toy) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Branch, Conv, Stage
 from offramp.cost import cost
 from offramp.data import SearchData, task
 from offramp.nn import Supernet
@@ -31,7 +31,7 @@ from offramp.search import Study, proposer, search
 from offramp.search.finetune import FineTune, training_seed
 from offramp.search.oneshot import OneShot
 from offramp.spaces import Candidate, SearchSpace, space
-from offramp.training import TrainSettings
+from offramp.training import GateSettings, TrainSettings, score, train_gated
 
 SETTINGS = TrainSettings(batch=64, backbone_epochs=0, joint_epochs=1, inherit=False)
 GOAL = Goal.accuracy_at_cost(4e4)
@@ -112,6 +112,20 @@ def test_it_starts_from_the_supernet_and_leaves_that_as_it_was(digits, supernet,
         table.logits, scratch(digits, barely.model_copy(update={"inherit": False})).table(two_exits).logits, atol=0.05
     )
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+
+
+def test_candidates_with_gates_are_trained_by_the_section_of_gates(digits) -> None:
+    stages = (
+        Stage(blocks=(Conv(out=8, stride=2),), exit=Branch(gate=True)),
+        Stage(blocks=(Conv(out=8),), exit=Branch()),
+    )
+    network = Architecture(input=(1, 8, 8), classes=10, stages=stages)
+    gates = GateSettings(phases=(0, 1, 0), batch=32, lr=0.4)
+    evaluate = scratch(digits, gates=gates)
+    leaving, seed = cost(network).leaving(), training_seed(network, 0)
+    expected = score(train_gated(network, digits, gates, leaving=leaving, seed=seed), evaluate._select)
+    assert evaluate.table(network).logits == pytest.approx(expected.logits, abs=1e-4)
+    assert not np.allclose(scratch(digits).table(network).logits, expected.logits, atol=0.05)
 
 
 def test_a_supernet_goes_with_inherit(digits, supernet) -> None:

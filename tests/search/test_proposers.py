@@ -5,6 +5,8 @@ import pytest
 import synthetic_networks as synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pymoo.operators.crossover.pntx import TwoPointCrossover
+from pymoo.operators.crossover.ux import UniformCrossover
 
 from offramp.search import PROPOSERS, Failure, Problem, Proposer, Trial, analytic_costs, proposer
 from offramp.search.evolution import CROSSOVERS, ChoiceMutation, GenotypeProblem
@@ -109,6 +111,28 @@ def test_nsga2_reaches_every_choice_of_every_gene(toy, crossover) -> None:
     found = {g for seed in range(60) for g in maker.propose(start, 8, np.random.default_rng(seed))}
     for position, gene in enumerate(toy.genes):
         assert {genotype[position] for genotype in found} == set(range(len(gene.choices))), gene.name
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, (60, 25, UniformCrossover)),
+        ({"population": 40, "generations": 20, "crossover": "two-point"}, (40, 20, TwoPointCrossover)),
+    ],
+)
+def test_the_search_on_surrogates_is_as_large_as_asked_for(small, monkeypatch, options, expected) -> None:
+    import pymoo.optimize
+
+    seen, minimize = [], pymoo.optimize.minimize
+    monkeypatch.setattr(
+        pymoo.optimize, "minimize", lambda *a, **m: seen.append((a[1], minimize(*a, **m))) or seen[-1][1]
+    )
+    problem = problem_of(small)
+    proposer("surrogate", problem, model="rbf", **options).propose(trials_of(problem, 12), 3, np.random.default_rng(0))
+    ((algorithm, result),) = seen
+    crossover = algorithm.mating.crossover
+    assert (len(result.pop), result.algorithm.n_gen - 1, type(crossover)) == expected
+    assert crossover.prob.value == 0.9
 
 
 @settings(max_examples=30, deadline=None)

@@ -18,6 +18,9 @@ class DeliverSection(Section):
     static_macs: tuple[PositiveFloat, ...] = Field(
         (), description="MACs of static networks to train beside by the same schedule"
     )
+    static_backbone: bool = Field(
+        False, description="for each budget, its network's whole backbone with one final exit, at the same bits"
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> DeliverSection:

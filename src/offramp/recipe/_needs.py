@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from offramp.recipe._budget import Budget
     from offramp.recipe._recipe import Recipe
 
+_NPU_BITS = (8, 8)
+
 
 def unmet(recipe: Recipe) -> list[str]:
     """What the sections of a recipe need and do not find in the others, as lines; wrong values are left out of it."""
-    checks = (_gates_to_read, _gates_to_train, _device, _energies, _target, _genes, _bound, _grid_of_margins)
+    checks = (
+        _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _target, _genes, _aliases, _bound,
+        _grid_of_margins,
+    )  # fmt: skip
     return [line for check in checks for line in answers(check, recipe)]
 
 
@@ -39,6 +45,17 @@ def _gates_to_train(recipe: Recipe) -> list[str]:
     if recipe.gates is None or _gated(recipe):
         return []
     return [f"gates: the exits of space {recipe.space.name!r} have no gates; drop the section"]
+
+
+def _one_rule(recipe: Recipe) -> list[str]:
+    """Two ways to count MACs, one to train by and one to choose by."""
+    gates, rule = recipe.gates, recipe.policy.mac_rule
+    if gates is None or gates.mac_rule == rule:
+        return []
+    return [
+        f"gates.mac_rule: {gates.mac_rule!r} is another rule than policy.mac_rule, {rule!r}; "
+        "leave it out, and the policy's is taken"
+    ]
 
 
 def _device(recipe: Recipe) -> list[str]:
@@ -64,6 +81,19 @@ def _energies(recipe: Recipe) -> list[str]:
     ]
 
 
+def _npu_bits(recipe: Recipe) -> list[str]:
+    """Bits of the space that an NPU does not compute at."""
+    if recipe.hardware is None or not isinstance(find_device(recipe.hardware.device).model, NpuModel):
+        return []
+    offered = _space(recipe).bits
+    if offered == (_NPU_BITS,):
+        return []
+    return [
+        f"space.bits: {_written(offered)} of space {recipe.space.name!r}; {recipe.hardware.device} computes at 8 bits "
+        f"only: allowed is {_written([_NPU_BITS])}"
+    ]
+
+
 def _target(recipe: Recipe) -> list[str]:
     """What tells how near mean MACs are to a target where there is none."""
     if recipe.policy.mean_macs is not None:
@@ -77,6 +107,22 @@ def _genes(recipe: Recipe) -> list[str]:
     if recipe.policy.thresholds != "genes" or any("threshold" in gene.name for gene in _space(recipe).genes):
         return []
     return [f"policy.thresholds: space {recipe.space.name!r} has no thresholds among its genes; choose another way"]
+
+
+def _aliases(recipe: Recipe) -> list[str]:
+    """Thresholds among which genes choose though nobody reads them: equal networks, evaluated more than once."""
+    if recipe.policy.thresholds == "genes":
+        return []
+    genes = [gene for gene in _space(recipe).genes if gene.name.endswith("threshold")]
+    values = sorted({value for gene in genes for value in gene.choices if value < 1})  # 1: no exit there
+    if len(values) < 2:
+        return []
+    listed = ", ".join(f"{value:g}" for value in values)
+    absent = " and 1.0" if any(1 in gene.choices for gene in genes) else ""
+    return [
+        f"space.thresholds: {listed} give the same network under policy.thresholds = {recipe.policy.thresholds!r}, "
+        f'which sets its own; give one of them{absent}, or policy.thresholds = "genes"'
+    ]
 
 
 def _bound(recipe: Recipe) -> list[str]:
@@ -126,6 +172,11 @@ def _budgets(recipe: Recipe) -> list[tuple[str, str]]:
 
 def _bounded(i: int, budget: Budget) -> list[tuple[str, str]]:
     return [(f"deliver.budgets.{i}", budget.budget[0])] if budget.budget else []
+
+
+def _written(pairs: Iterable[tuple[int, int]]) -> str:
+    """As a recipe has them."""
+    return str([list(pair) for pair in pairs])
 
 
 def _gated(recipe: Recipe) -> bool:

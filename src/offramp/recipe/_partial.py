@@ -73,7 +73,7 @@ def _left(kind: type[Model], values: Mapping[str, Any], wrong: Iterable[str], pa
     # The same fields without the checks of the whole.
     plain = create_model(kind.__name__, __config__=kind.model_config, **fields)
     valid = plain.model_validate({name: value for name, value in values.items() if name not in wrong})
-    found = kind.model_construct(**{**dict(valid), **parts})
+    found = kind.model_construct({*valid.model_fields_set, *parts}, **{**dict(valid), **parts})
     for name in wrong:
         if name not in parts:
             found.__dict__.pop(name, None)

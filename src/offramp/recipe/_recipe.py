@@ -55,6 +55,15 @@ class Recipe(Section):
         return {"finetune": {}, **values} if chosen == "fine-tune" else values
 
     @model_validator(mode="after")
+    def _gates_follow_the_policy(self) -> Recipe:
+        """What [gates] does not say of costs is what [policy] says, so that the losses aim at the run's own bound."""
+        if self.gates is not None:
+            goal = {"mac_rule": self.policy.mac_rule, "max_macs": self.policy.mean_macs}
+            missing = {name: value for name, value in goal.items() if name not in self.gates.model_fields_set}
+            self.__dict__["gates"] = self.gates.model_copy(update=missing)  # a section is frozen
+        return self
+
+    @model_validator(mode="after")
     def _finetune_has_its_evaluator(self) -> Recipe:
         if self.finetune is not None and self.search.evaluator != "fine-tune":
             raise ValueError(

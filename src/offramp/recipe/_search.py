@@ -11,10 +11,12 @@ from offramp.recipe._section import Section, once, one_of
 from offramp.search import METRICS, Constraint
 from offramp.search.penalty import DOMINATIONS
 
-# As in search/proposers and search/surrogates, which would load scikit-learn; a test holds them equal.
+# As in search/proposers, search/surrogates and search/evolution, which would load scikit-learn and pymoo; a test holds
+# them equal.
 PROPOSERS = ("random", "nsga2", "surrogate")
 SURROGATES = ("gp", "rbf", "trees", "mlp", "auto")
 PREDICT = ("objectives", "shares")
+CROSSOVERS = ("uniform", "two-point")
 EVALUATORS = ("one-shot", "fine-tune")
 
 _SHARES = ("error", "accuracy", "dynamic_efficiency")
@@ -60,6 +62,11 @@ class SearchSection(Section):
     )
     predict: Annotated[str, one_of(PREDICT)] = Field(
         "objectives", description="what the surrogates learn: mean costs as such, or where samples leave"
+    )
+    population: int = Field(60, ge=4, description="individuals of the surrogate proposer's NSGA-II")
+    generations: PositiveInt = Field(25, description="of the surrogate proposer's NSGA-II, for every batch")
+    crossover: Annotated[str, one_of(CROSSOVERS)] = Field(
+        "uniform", description="the surrogate proposer's: gene by gene, or what lies between two cuts"
     )
     objectives: tuple[Annotated[str, one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
     constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()

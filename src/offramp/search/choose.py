@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
     """The static network of at most `macs` MACs that was most accurate in the search.
 
     Every exit of every trial, cut off behind it and without the branches before it, is a static network that was
-    scored.
+    scored; at the bits of that trial, and whatever it costs on a device (see `backbone_static`).
 
     Raises:
         NothingFeasible: none is that small.
@@ -68,6 +68,24 @@ def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
     if not found:
         raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
     return max(found, key=lambda item: item[:2])[2]
+
+
+def backbone_static(
+    trials: Sequence[Trial], architecture: Architecture, cost: Callable[[Architecture], float]
+) -> Architecture:
+    """The static network of `architecture`: its whole backbone at its bits, and a final exit, no other.
+
+    Of the final exits that it or a trial has behind that backbone, at those bits, the cheapest by `cost`: a branch with
+    many weights can cost more energy than the backbone, and what is saved against such a network flatters.
+    """
+    alike = [architecture, *(trial.candidate.architecture for trial in trials)]
+    statics = {a.with_exits(a.exits[-1:]) for a in alike if _backbone(a) == _backbone(architecture)}
+    return min(statics, key=lambda static: (cost(static), static.key))
+
+
+def _backbone(architecture: Architecture) -> tuple[object, ...]:
+    blocks = tuple(stage.blocks for stage in architecture.stages)
+    return architecture.input, architecture.classes, architecture.precision, blocks
 
 
 def _feasible(problem: Problem, trials: Sequence[Trial]) -> list[Trial]:

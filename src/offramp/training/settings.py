@@ -92,9 +92,9 @@ class GateSettings(OptimiserSettings):
     weight_peak: float = Field(1.0, ge=0, description="w3, of L_peak")
     accuracy_form: Literal["paper", "code"] = Field("paper", description="L_acc of the paper's text, or of its code")
     mac_rule: Literal["executed", "paper"] = Field(
-        "executed", description="how leaving at an exit is charged in L_cost"
+        "executed", description="how leaving at an exit is charged in L_cost; in a recipe that of the policy"
     )
-    max_macs: PositiveFloat | None = Field(None, description="M_max, the bound on mean MACs in L_cost")
+    max_macs: PositiveFloat | None = Field(None, description="M_max in L_cost; in a recipe the policy's mean_macs")
     support: float = Field(0.1, gt=0, lt=1, description="share of train that L_peak's support matrix is measured on")
 
     @model_validator(mode="after")
