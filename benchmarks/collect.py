@@ -29,6 +29,11 @@ from record import RESULTS, record
 Row = dict[str, Any]
 
 _SHARED = ("seed", "split", "n", "mac_rule")
+_DEVICE = (
+    "device", "mapping", "energy_mj", "latency_ms", "et_avg", "et_of_means", "static_exit", "static_energy_mj",
+    "static_latency_ms", "static_et", "full_et", "exit_overhead_mj", "dynamic_efficiency",
+)  # fmt: skip
+"""What a row has of the device: as in metrics.json (`offramp.deliver.on_device`)."""
 
 
 def delivered(run: RunFolder) -> list[Row]:
@@ -47,11 +52,22 @@ def delivered(run: RunFolder) -> list[Row]:
                 "exit_accuracy": [e["accuracy"] for e in m["exits"]],
                 "seconds": m["train_seconds"], "architecture": architecture.key,
                 "thresholds": m.get("thresholds"), "dropped_exits": m.get("dropped_exits"),
+                "bits": bits(architecture),
             }
+            | {key: m[key] for key in _DEVICE if key in m}
             | by_rule(architecture, m["utilisation"])
             | calibrated(folder)
         )  # fmt: skip
     return rows
+
+
+def bits(architecture: Architecture) -> str:
+    """Of the backbone and the branches, as "8/4"; "float" where neither is quantized; "8w4a" for unlike activations."""
+    p = architecture.precision
+    parts = ((p.backbone_weights, p.backbone_activations), (p.branch_weights, p.branch_activations))
+    if set(sum(parts, ())) == {32}:
+        return "float"
+    return "/".join(str(w) if w == a else f"{w}w{a}a" for w, a in parts)
 
 
 def by_rule(architecture: Architecture, utilisation: list[float]) -> Row:
@@ -73,8 +89,10 @@ def calibrated(folder: Path) -> Row:
 def savings(rows: list[Row], run: RunFolder) -> list[Row]:
     """Per early-exit network and static one trained beside it: mean MACs with thresholds for the static one's accuracy.
 
-    The static one's accuracy and MACs are means over its seeds, on test; thresholds are those of `curve.json`, tuned on
-    select. Where the network never is that accurate, `mean_macs` and `saving` are None.
+    The static one's accuracy and costs are means over its seeds, on test; thresholds are those of `curve.json`, tuned
+    on select. Where the network never is that accurate, `mean_macs` and `saving` are None.
+
+    On a device also what `et_saving` tells.
     """
     statics: dict[str, list[Row]] = {}
     for row in rows:
@@ -85,20 +103,46 @@ def savings(rows: list[Row], run: RunFolder) -> list[Row]:
         tested = [point["test"] for point in json.loads((run.chosen(row["network"]) / "curve.json").read_text())]
         for name, group in statics.items():
             accuracy, macs = mean(r["accuracy"] for r in group), mean(r["mean_macs"] for r in group)
-            needed = cost_at(accuracy, [t["mean_macs"] for t in tested], [t["accuracy"] for t in tested])
+            needed = _needed(accuracy, "mean_macs", tested)
             found.append(
                 {
                     "name": f"{row['name']} as accurate as {name}", "of": row["network"],
                     "accuracy": accuracy, "mean_macs": needed, "static_macs": macs, "static_seeds": len(group),
                     "saving": None if needed is None else 1 - needed / macs,
                 }
+                | et_saving(row, group, run)
                 | {key: row[key] for key in _SHARED}
             )  # fmt: skip
     return found
 
 
+def et_saving(row: Row, statics: list[Row], run: RunFolder) -> Row:
+    """ET_avg of an early-exit network with thresholds for the accuracy of a static one of the same bits, and the cut.
+
+    `static_et` is the mean ET of that trained network over its seeds, `et_cut` = 1 - `et_avg` / `static_et`. Thresholds
+    are those of `device_curve.json`, tuned on select. Where the network never is that accurate, both are None; nothing
+    where bits or devices differ, or the device tells no energy, or the goal was about MACs.
+    """
+    alike, curve = ("bits", "device", "mapping"), run.chosen(row["network"]) / "device_curve.json"
+    if "et_avg" not in row or not curve.exists():
+        return {}
+    if any(static.get(key) != row[key] for static in statics for key in alike):
+        return {}
+    stored = json.loads(curve.read_text())
+    accuracy, static_et = (mean(static[key] for static in statics) for key in ("accuracy", "et_avg"))
+    needed = _needed(accuracy, "et_avg", [point["test"] for point in stored["points"]])
+    return {key: row[key] for key in alike} | {
+        "tuned_for": stored["metric"], "et_avg": needed, "static_et": static_et,
+        "et_cut": None if needed is None else 1 - needed / static_et,
+    }  # fmt: skip
+
+
+def _needed(accuracy: float, metric: str, points: list[Row]) -> float | None:
+    return cost_at(accuracy, [p[metric] for p in points], [p["accuracy"] for p in points])
+
+
 def searched(run: RunFolder) -> list[Row]:
-    """The search and the random baseline: best feasible trial and hypervolume, on the select split."""
+    """The search and the random baseline: most accurate feasible trial and hypervolume, on the select split."""
     front = json.loads(run.front.read_text())
     feasible = {}
     for study in ("search", "random"):
@@ -109,7 +153,7 @@ def searched(run: RunFolder) -> list[Row]:
     if not any(feasible.values()):
         return []
     reference = np.concatenate([x for x in losses.values() if len(x)]).max(0) * 1.01
-    rows = []
+    rows, on_et = [], "et_avg" in front["objectives"]
     for study, found in feasible.items():
         if not found:
             continue
@@ -122,6 +166,7 @@ def searched(run: RunFolder) -> list[Row]:
                 "mean_macs": best["metrics"]["mean_macs"], "mac_rule": front["mac_rule"],
                 "hypervolume": hypervolume(losses[study], reference) / float(np.prod(reference)),
             }
+            | ({"device": front.get("device"), "et_avg": best["metrics"]["et_avg"]} if on_et else {})
         )  # fmt: skip
     return rows
 
@@ -204,7 +249,16 @@ def summary(name: str, group: list[Row]) -> str:
     spread = f" +- {stdev(accuracies):.4f}" if len(group) > 1 else ""
     macs = mean(row["mean_macs"] for row in group)
     saving = f", {1 - macs / group[0]['static_macs']:.1%} fewer" if "static_macs" in group[0] else ""
-    return f"{name:36} {mean(accuracies):.4f}{spread} at {macs / 1e6:.3f} MMACs{saving}  {of}"
+    return f"{name:36} {mean(accuracies):.4f}{spread} at {macs / 1e6:.3f} MMACs{saving}{et(group)}  {of}"
+
+
+def et(group: list[Row]) -> str:
+    """Mean ET_avg of the rows of one name, where all have it, and what is cut against the static network's."""
+    values = [row.get("et_avg") for row in group]
+    if None in values:
+        return ""
+    cut = f", {1 - mean(values) / group[0]['static_et']:.1%} less" if "et_cut" in group[0] else ""
+    return f", ET {mean(values):.4g} J x cycles{cut}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import save_file
@@ -22,6 +23,7 @@ from offramp.policy import (
     Curve,
     Goal,
     GridThresholds,
+    Operation,
     OwnThresholds,
     Point,
     Policy,
@@ -39,9 +41,10 @@ from offramp.policy import (
 from offramp.progress import track
 from offramp.recipe import Recipe
 from offramp.run_folder import identity, load_weights, write_json, write_text
-from offramp.search.costs import Costs
+from offramp.search.costs import Costs, Leaving
 from offramp.spaces import Candidate
 from offramp.training import score, train_either
+from offramp.training.settings import OptimiserSettings
 
 _SUBSET_CLIMBS = 20  # a subset's curve gives a few points of all subsets' front; the whole network's has curve.json
 
@@ -62,11 +65,15 @@ def deliver(
     Thresholds are set on the select split, in the recipe's way, for `budget` where given, else for its goal; a
     candidate's own stay with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before
     the test; the test split is read once. Continues from the folder's checkpoint after a kill.
+
+    `curve.json` holds thresholds tuned for mean MACs; where the recipe's goal is about another mean cost,
+    `device_curve.json` holds those tuned for it. What both scores and means come to can be worked out again from
+    `select_scores.npz` and `test_scores.npz`.
     """
     started = time.monotonic()
-    net = _trained(candidate.architecture, folder, recipe, task, supernet, seed)
+    trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed)
     counted = costs_of(recipe)
-    net, found, select = _set(net, candidate.thresholds, recipe, budget, task.select, counted)
+    net, found, select = _set(trained, candidate.thresholds, recipe, budget, task.select, counted)
     policy = found.policy
     costs = cost(net.architecture)
     leaving = costs.leaving("macs", recipe.policy.mac_rule)
@@ -74,13 +81,12 @@ def deliver(
     write_text(folder / "architecture.json", net.architecture.to_json(indent=1) + "\n")
     write_text(folder / "policy.json", policy.to_json() + "\n")
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, folder / "weights.safetensors")
+    select.save(folder / "select_scores.npz")
     test.save(folder / "test_scores.npz")
-    points = curve(select, leaving, measures=policy.measure)
-    write_json(folder / "curve.json", curve_records(points, test, leaving))
     by_subset = subset_records(net.architecture, policy.measure, recipe.policy.mac_rule, select, test)
     write_json(folder / "subsets.json", by_subset)
     metrics = describe(policy, select, test, costs, recipe.policy.mac_rule, task)
-    metrics |= on_device(policy, test, net.architecture, counted)
+    metrics |= on_device(policy, test, net.architecture, candidate.architecture, counted)
     kept, chosen = net.architecture.exits, candidate.architecture.exits
     metrics |= {
         "thresholds": recipe.policy.thresholds,
@@ -88,10 +94,17 @@ def deliver(
         "dropped_exits": [position for position in chosen if position not in kept],
     }
     metrics |= {"seed": seed, "train_seconds": round(time.monotonic() - started, 1), "kind": kind(net.architecture)}
+    means = counted.leaving(net.architecture)
     if export:
         metrics["onnx"] = _exported(net, policy, folder / "model.onnx", recipe, task)
         if counted.npu:
-            metrics |= on_npu(net, policy, test, folder / "tflite", metrics["device"], task)
+            metrics |= on_npu(net, trained, policy, test, folder / "tflite", metrics["device"], task)
+            means = {**means, "mean_latency_ms": tuple(metrics["exit_latency_ms"])}
+    metrics["select"] |= means_of(policy, select, means)
+    write_json(folder / "curve.json", curve_records(curve(select, leaving, measures=policy.measure), test, means))
+    if (metric := recipe.policy.metric) != "mean_macs":
+        points = curve(select, means[metric], measures=policy.measure)
+        write_json(folder / "device_curve.json", {"metric": metric, "points": curve_records(points, test, means)})
     write_json(folder / "metrics.json", metrics)
     for checkpoint in ("checkpoint", "checkpoint.quantized"):
         (folder / checkpoint).unlink(missing_ok=True)
@@ -216,70 +229,106 @@ def describe(
     }
 
 
-def on_device(policy: Policy, test: ScoreTable, architecture: Architecture, costs: Costs) -> dict[str, Any]:
+def on_device(
+    policy: Policy, test: ScoreTable, architecture: Architecture, searched: Architecture, costs: Costs
+) -> dict[str, Any]:
     """What `metrics.json` tells of the device, nothing where there is none: means in mJ, ms and J x cycles.
 
-    `static` is the same backbone with its final exit alone; `exit_energy_mj` and `exit_latency_ms` are of a sample that
-    leaves at each exit. `et_of_means` is mean energy x mean latency, `et_avg` the mean of energy x latency.
+    `exit_energy_mj`, `exit_latency_ms` and `exit_et` are of a sample that leaves at each exit. `et_of_means` is mean
+    energy x mean latency, `et_avg` the mean of energy x latency. There are two static references. Both run the whole
+    backbone of `searched`, the network before unused exits were dropped, to its final exit after stage `static_exit`:
+    `static_` is the backbone alone, without early exits; `full_` is full depth with every branch of `architecture`.
     """
     if costs.device is None:
         return {}
-    leaving = costs.leaving(architecture)
-    means = {name: operate(policy, test, values).mean_cost for name, values in leaving.items()}
-    static = costs.leaving(architecture.with_exits((architecture.exits[-1],)))
+    leaving, final = costs.leaving(architecture), searched.exits[-1]
+    means = means_of(policy, test, leaving)
+    static = costs.leaving(searched.with_exits((final,)))
     found = {
         "device": costs.device,
         "mapping": costs.mapping,
         "latency_ms": means["mean_latency_ms"],
-        "static_latency_ms": static["mean_latency_ms"][0],
+        "static_exit": final,
+        "static_latency_ms": static["mean_latency_ms"][-1],
         "exit_latency_ms": list(leaving["mean_latency_ms"]),
     }
     if "mean_energy_mj" not in leaving:  # an NPU
         return found
+    full = costs.leaving(searched.with_exits(tuple(sorted({*architecture.exits, final}))))
     return found | {
         "energy_mj": means["mean_energy_mj"],
-        "static_energy_mj": static["mean_energy_mj"][0],
+        "static_energy_mj": static["mean_energy_mj"][-1],
         "exit_energy_mj": list(leaving["mean_energy_mj"]),
         "et_avg": means["et_avg"],
         "et_of_means": means["mean_energy_mj"] * means["mean_latency_ms"] * costs.clock_mhz,
-        "static_et": static["et_avg"][0],
+        "exit_et": list(leaving["et_avg"]),
+        "static_et": static["et_avg"][-1],
+        "full_energy_mj": full["mean_energy_mj"][-1],
+        "full_latency_ms": full["mean_latency_ms"][-1],
+        "full_et": full["et_avg"][-1],
         "dynamic_efficiency": means["dynamic_efficiency"],
         "exit_overhead_mj": means["exit_overhead_mj"],
     }
 
 
 def on_npu(
-    net: EarlyExitNet, policy: Policy, test: ScoreTable, folder: Path, device: str, task: Task
+    net: EarlyExitNet, trained: EarlyExitNet, policy: Policy, test: ScoreTable, folder: Path, device: str, task: Task
 ) -> dict[str, Any]:
-    """Latencies in ms and memory in bytes with the weights of `net`, whose stages are written to `folder` as TFLite."""
-    from offramp.export import export_tflite
+    """Latencies in ms and memory in bytes with the weights of `net`, whose stages are written to `folder` as TFLite.
 
-    made = export_tflite(net, policy, folder, classes=task.classes, images=task.train.images)
-    files = [(folder / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
-    costs = cost(net.architecture, device, files)
+    `static_latency_ms` is of the backbone alone, to the final exit of `trained`, with the same weights.
+    """
+    costs = _compiled(net, policy, folder, device, task)
+    with TemporaryDirectory() as other:
+        alone = keep_exits(trained, [len(trained.architecture.exits) - 1])
+        static = _compiled(alone, Policy(policy.measure, ()), Path(other), device, task)
     latency = costs.leaving("latency_ms")
     return {
         "latency_ms": operate(policy, test, latency).mean_cost,
+        "static_latency_ms": static.total.latency_ms,
         "exit_latency_ms": list(latency),
         "stage_latency_ms": [stage.latency_ms for stage in costs.stages],
+        "branch_latency_ms": [branch.latency_ms if branch else None for branch in costs.branches],
+        "stage_weight_bytes": [(s + b if b else s).weight_bytes for s, b in zip(costs.stages, costs.branches)],
+        "stage_activation_bytes": [stage.activation_bytes for stage in costs.stages],
         "npu_weight_bytes": costs.total.weight_bytes,
         "npu_activation_bytes": costs.total.activation_bytes,
     }
 
 
-def curve_records(found: Curve, test: ScoreTable, leaving: Sequence[float]) -> list[dict[str, Any]]:
+def _compiled(net: EarlyExitNet, policy: Policy, folder: Path, device: str, task: Task) -> NetworkCost:
+    from offramp.export import export_tflite
+
+    made = export_tflite(net, policy, folder, classes=task.classes, images=task.train.images)
+    files = [(folder / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
+    return cost(net.architecture, device, files)
+
+
+def means_of(policy: Policy, table: ScoreTable, leaving: Leaving) -> dict[str, float]:
+    """The mean of each metric of `leaving` over the samples of a table."""
+    return {name: operate(policy, table, values).mean_cost for name, values in leaving.items()}
+
+
+def curve_records(found: Curve, test: ScoreTable, leaving: Leaving) -> list[dict[str, Any]]:
     """Operating points tuned on select, each with what it comes to on test."""
     return [curve_record(point, test, leaving) for point in found]
 
 
-def curve_record(point: Point, test: ScoreTable, leaving: Sequence[float]) -> dict[str, Any]:
-    """A point tuned on select, and what it comes to on test."""
-    tested = operate(point.policy, test, leaving)
+def curve_record(point: Point, test: ScoreTable, leaving: Leaving) -> dict[str, Any]:
+    """A point tuned on select, and what it comes to on test, by every metric of `leaving`."""
+    tested = operate(point.policy, test, leaving["mean_macs"])
     return point.policy.to_dict() | {
-        "select": {"accuracy": point.accuracy, "mean_macs": point.mean_cost},
-        "test": {"accuracy": tested.accuracy, "mean_macs": tested.mean_cost},
+        "select": _outcome(point.operation, leaving),
+        "test": _outcome(tested, leaving),
         "utilisation": list(tested.utilisation),
     }
+
+
+def _outcome(operation: Operation, leaving: Leaving) -> dict[str, float]:
+    """The accuracy, and each mean by the shares that left: `means_of` would decide anew for every metric."""
+    shares = operation.utilisation
+    means = {name: sum(s * v for s, v in zip(shares, values, strict=True)) for name, values in leaving.items()}
+    return {"accuracy": operation.accuracy, **means}
 
 
 def subset_records(
@@ -289,7 +338,7 @@ def subset_records(
     leaving = Costs(mac_rule).of_exits(architecture, "mean_macs")
     found = subset_curve(select, leaving, measures=measure, climbs=_SUBSET_CLIMBS)
     return [
-        {"exits": list(exits), **curve_record(point, test.keep(exits), leaving(exits))}
+        {"exits": list(exits), **curve_record(point, test.keep(exits), {"mean_macs": leaving(exits)})}
         for exits, point in ((choice.exits, choice.point) for choice in found)
     ]
 
@@ -300,12 +349,14 @@ def _trained(
     settings = recipe.train
     # The final network sees no more than the search did: its training cannot reach calibrate or test.
     data = task.without_test()
-    epochs = settings.epochs + (settings.quantized_epochs if is_quantized(architecture.precision) else 0)
-    total = epochs * (len(task.train) // settings.batch * settings.batch)
+    phases: list[tuple[int, OptimiserSettings]] = [(settings.epochs, settings)]
     made_of = identity(architecture.to_json(), settings.model_dump(), seed, task.fingerprint(), supernet is not None)
     if recipe.gates is not None and architecture.gated:
-        total = recipe.gates.epochs * (len(task.train) // recipe.gates.batch * recipe.gates.batch)
+        phases = [(recipe.gates.epochs, recipe.gates)]
         made_of = identity(made_of, recipe.gates.model_dump())
+    if is_quantized(architecture.precision):
+        phases.append((settings.quantized_epochs, settings))
+    total = sum(epochs * (len(task.train) // s.batch * s.batch) for epochs, s in phases)
     with track(f"training {folder.name}", total) as bar:
         return train_either(
             architecture, data, settings, recipe.gates,

@@ -12,7 +12,7 @@ from offramp.architecture import Architecture
 from offramp.cli import app
 from offramp.deliver import load
 from offramp.pipeline import Run
-from offramp.policy import ScoreTable
+from offramp.policy import Policy, ScoreTable
 from offramp.recipe import Recipe
 from offramp.report._files import Files
 from offramp.report._front import front_data
@@ -30,6 +30,7 @@ name = "zniber"
 width = 0.25
 exits = [0, 2, 4]
 heads = ["single"]
+thresholds = [0.9]
 [supernet]
 epochs = 1
 batch = 32
@@ -55,6 +56,7 @@ joint_epochs = 1
 quantized_epochs = 1
 [deliver]
 budgets = [{{ name = "frugal", mean_energy_mj = 0.01 }}]
+static_backbone = true
 [export]
 check_images = 20
 """
@@ -83,6 +85,16 @@ def test_trials_are_charged_by_the_device_and_where_their_samples_left(finished)
         assert metrics["exit_overhead_mj"] == 0
         assert metrics["weight_bytes"] == costs.weight_bytes
         assert metrics["activation_bytes"] == costs.activation_bytes
+
+
+def test_the_whole_backbone_is_trained_beside_at_the_same_bits(finished):
+    folder = finished.folder.chosen("frugal")
+    static = Architecture.load(finished.folder.chosen("static-frugal") / "architecture.json")
+    assert static.exits == (11,)
+    assert static.precision == Architecture.load(folder / "architecture.json").precision
+    metrics, beside = (json.loads((f / "metrics.json").read_text()) for f in (folder, folder.parent / "static-frugal"))
+    assert beside["kind"] == "static"
+    assert beside["et_avg"] == pytest.approx(metrics["static_et"])
 
 
 def test_thresholds_keep_the_bound_on_energy_times_latency(finished):
@@ -114,9 +126,16 @@ def test_the_delivered_network_s_costs_are_those_of_the_test_split(finished):
     assert metrics["latency_ms"] == pytest.approx(latency[left].mean())
     assert metrics["et_avg"] == pytest.approx((energy * latency)[left].mean() * CLOCK)
     assert metrics["et_of_means"] == pytest.approx(energy[left].mean() * latency[left].mean() * CLOCK)
-    alone = cost(net.architecture.with_exits(net.architecture.exits[-1:]), "quad-edge-tpu")
+    # The whole backbone, also where nobody left at the last exit and it was dropped.
+    backbone = finished.space.largest().with_exits((11,)).model_copy(update={"precision": net.architecture.precision})
+    alone = cost(backbone, "quad-edge-tpu")
     assert metrics["static_energy_mj"] == pytest.approx(alone.total.energy_mj)
     assert metrics["static_latency_ms"] == pytest.approx(alone.total.latency_ms)
+    stored = json.loads((folder / "device_curve.json").read_text())
+    assert stored["metric"] == "et_avg"
+    select, first = ScoreTable.load(folder / "select_scores.npz"), stored["points"][0]
+    left = Policy.from_dict(first).decide(select)
+    assert first["select"]["et_avg"] == pytest.approx((energy * latency)[left].mean() * CLOCK)
 
 
 def test_the_report_shows_the_delivered_network_on_every_axis(finished):

@@ -28,6 +28,7 @@ width = 0.25
 exits = [0, 4]
 heads = ["single"]
 bits = [[8, 8]]
+thresholds = [0.9]
 [supernet]
 epochs = 1
 batch = 32
@@ -75,6 +76,13 @@ def test_the_delivered_network_is_timed_with_its_own_weights(finished):
     assert metrics["device"] == NPU
     assert metrics["exit_latency_ms"] == pytest.approx(latency.tolist())
     assert metrics["latency_ms"] == pytest.approx(latency[left].mean())
+    parts = [*metrics["stage_latency_ms"], *filter(None, metrics["branch_latency_ms"])]
+    assert sum(parts) == pytest.approx(latency[-1])
+    assert sum(metrics["stage_weight_bytes"]) == pytest.approx(costs.total.weight_bytes)
+    assert max(metrics["stage_activation_bytes"]) == costs.total.activation_bytes
+    # Weights at random in place of its own: a few percent.
+    backbone = finished.space.largest().with_exits((11,))
+    assert metrics["static_latency_ms"] == pytest.approx(cost(backbone, NPU).total.latency_ms, rel=0.05)
     assert metrics["npu_weight_bytes"] == costs.total.weight_bytes
     assert "energy_mj" not in metrics  # Arm's compiler tells none
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_folders import write_run
+from run_folders import write_device_run, write_run
 
 from offramp.data import Task, task
 from offramp.report._files import Files
@@ -26,6 +26,12 @@ def digits() -> Task:
 def run(tmp_path_factory: pytest.TempPathFactory, digits: Task) -> Path:
     """The folder of a whole run; tests read it only."""
     return write_run(tmp_path_factory.mktemp("run"), digits)
+
+
+@pytest.fixture(scope="session")
+def device_run(tmp_path_factory: pytest.TempPathFactory, digits: Task) -> Path:
+    """The folder of a run on a device; tests read it only."""
+    return write_device_run(tmp_path_factory.mktemp("device"), digits)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,10 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.data import Task
-from offramp.deliver import curve_records, describe, kind, subset_records
+from offramp.deliver import curve_records, describe, kind, means_of, on_device, subset_records
 from offramp.policy import Goal, ScoreTable, curve, operate, tune
 from offramp.search.constraint import Constraint
+from offramp.search.costs import Costs
 from offramp.spaces import SearchSpace, space
 
 INITIAL = 8
@@ -55,8 +56,9 @@ def write_chosen(
     seed: int = 0,
     best: float = 0.97,
     mean_macs: float | None = None,
+    costs: Costs | None = None,
 ) -> dict[str, Any]:
-    """Fill chosen/NAME as `deliver` does; gives the metrics."""
+    """Fill chosen/NAME as `deliver` does, for the device of `costs`, tuned for ET; gives the metrics."""
     folder = root / "chosen" / name
     folder.mkdir(parents=True)
     classes, leaving = len(task.classes), cost(architecture).leaving()
@@ -70,13 +72,40 @@ def write_chosen(
     metrics |= {"seed": seed, "train_seconds": 41.3, "kind": kind(architecture)}
     (folder / "architecture.json").write_text(architecture.to_json())
     (folder / "policy.json").write_text(policy.to_json())
-    points = curve_records(curve(select, leaving, measures=measures), test, leaving)
+    means = costs.leaving(architecture) if costs else {"mean_macs": leaving}
+    points = curve_records(curve(select, leaving, measures=measures), test, means)
     (folder / "curve.json").write_text(json.dumps(points))
+    if costs:
+        metrics |= on_device(policy, test, architecture, architecture, costs)
+        metrics["select"] |= means_of(policy, select, means)
+        tuned = curve_records(curve(select, means["et_avg"], measures=measures[0]), test, means)
+        (folder / "device_curve.json").write_text(json.dumps({"metric": "et_avg", "points": tuned}))
     by_subset = subset_records(architecture, policy.measure, "executed", select, test)
     (folder / "subsets.json").write_text(json.dumps(by_subset))
     test.save(folder / "test_scores.npz")
     (folder / "metrics.json").write_text(json.dumps(metrics, allow_nan=False))
     return metrics
+
+
+def write_device_run(root: Path, task: Task) -> Path:
+    """Delivered by a run on a device: 8/8 bits, two seeds, a static network of these bits and one of 8/4 bits."""
+    costs = Costs(device="quad-edge-tpu", mapping="wait")
+    network, other = (
+        space("zniber", (3, 32, 32), 10, width=0.25, heads=["single"], bits=[bits]).largest().with_exits((2, 5, 8, 11))
+        for bits in ((8, 8), (8, 4))
+    )
+    for seed, suffix in enumerate(("", "-seed1")):
+        write_chosen(root, task, "frugal" + suffix, network, seed=seed, best=0.97, costs=costs)
+    for name, backbone, best in (("static-8", network, 0.93), ("static-8-4", other, 0.92)):
+        for seed, suffix in enumerate(("", "-seed1")):
+            write_chosen(root, task, name + suffix, backbone.with_exits((11,)), seed=seed, best=best, costs=costs)
+    trials = [trial("search", i, network, task, best) for i, best in enumerate((0.9, 0.95))]
+    for one in trials:
+        one["metrics"] |= {"et_avg": 0.3 + one["number"]}
+        one["feasible"] = True
+    front = front_record(task, trials) | {"objectives": ["error", "et_avg"], "device": "quad-edge-tpu"}
+    (root / "front.json").write_text(json.dumps(front, allow_nan=False))
+    return root
 
 
 def trial(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -174,6 +175,29 @@ def test_tabs_show_one_network_at_a_time(page: Any) -> None:
     assert page.execute_script(visible) == [False, True]
     plot = "return document.querySelector('#network-1 .curve-plot .main-svg').getBoundingClientRect().width"
     until(lambda: page.execute_script(plot) > 400)
+
+
+def test_the_curve_over_et_is_drawn_beside_that_over_macs(browser: Any, device_run: Path, tmp_path: Path) -> None:
+    page = browser
+    page.get(write_report(shutil.copytree(device_run, tmp_path / "run"), None).as_uri())
+    until(lambda: page.find_elements("css selector", "#device-curve-0 .curve-plot .scatterlayer path.js-line"))
+    read = "return JSON.parse(document.getElementById('data').textContent)"
+    curve = page.execute_script(f"{read}.device_curves[0]")
+    stored = json.loads((device_run / "chosen/frugal/device_curve.json").read_text())["points"]
+    drawn = page.execute_script("return document.querySelector('#device-curve-0 .curve-plot').data")
+    assert sorted([p["test"]["et_avg"] for p in stored] + [curve["delivered"]["et_avg"]]) == sorted(drawn[1]["x"])
+    assert "energy x latency" in text(page, "#device-curve-0 .xtitle")
+    assert "MACs" in text(page, "#curve-0 .xtitle")
+    assert curve["last"]["et_avg"] == pytest.approx(curve["statics"][0]["et_avg"])
+    before = text(page, "#curve-0 .budget-value")
+    page.execute_script(
+        "const s = document.getElementById('device-budget-0'); s.value = s.max; s.dispatchEvent(new Event('input'))"
+    )
+    largest = curve["points"][-1]
+    assert text(page, "#device-curve-0 .test-macs") == f"{largest['test']['et_avg']:.3g}"
+    assert text(page, "#curve-0 .budget-value") == before
+    assert page.get_log("browser") == []
+    assert page.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
 @pytest.mark.parametrize("width", [400, 1200])

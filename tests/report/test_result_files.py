@@ -90,6 +90,79 @@ def test_what_is_saved_at_a_static_networks_accuracy(script, finished, tmp_path,
     assert "best as accurate as static-0.10M" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def on_device(device_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run on a device, with a log."""
+    folder = copytree(device_run, tmp_path_factory.mktemp("device-with-log") / "mine")
+    RunFolder(folder).log("search", seconds=12.5)
+    return folder
+
+
+def test_rows_tell_the_bits_and_the_device(script, finished, on_device, tmp_path):
+    rows = {row["network"]: row for row in collect(script, on_device, tmp_path)["rows"] if "network" in row}
+    assert {name: row["bits"] for name, row in rows.items() if "seed" not in name} == {
+        "frugal": "8/8", "static-8": "8/8", "static-8-4": "8/4"
+    }  # fmt: skip
+    for name, row in rows.items():
+        metrics = json.loads((on_device / "chosen" / name / "metrics.json").read_text())
+        assert (row["device"], row["mapping"]) == ("quad-edge-tpu", "wait")
+        for key in ("energy_mj", "latency_ms", "et_avg", "et_of_means", "static_et", "full_et", "dynamic_efficiency"):
+            assert row[key] == metrics[key]
+        assert row["exit_overhead_mj"] == 0
+    assert rows["static-8"]["et_avg"] == pytest.approx(rows["frugal"]["static_et"])
+    row = collect(script, finished, tmp_path)["rows"][0]
+    assert row["bits"] == "float"
+    assert not {"device", "et_avg", "static_et"} & row.keys()
+
+
+def test_the_cut_of_et_is_against_the_static_network_of_the_same_bits(script, on_device, tmp_path, capsys):
+    rows = collect(script, on_device, tmp_path)["rows"]
+    statics = [row for row in rows if row["name"] == "static-8"]
+    accuracy, static_et = mean(row["accuracy"] for row in statics), mean(row["et_avg"] for row in statics)
+    cuts = [row for row in rows if row["name"] == "frugal as accurate as static-8"]
+    assert [row["of"] for row in cuts] == ["frugal", "frugal-seed1"]
+    for row in cuts:
+        points = json.loads((on_device / "chosen" / row["of"] / "device_curve.json").read_text())["points"]
+        enough = [p["test"]["et_avg"] for p in points if p["test"]["accuracy"] >= accuracy]
+        short = [p["test"]["et_avg"] for p in points if p["test"]["et_avg"] < min(enough)]
+        assert max(short, default=0) <= row["et_avg"] <= min(enough)
+        assert row["static_et"] == pytest.approx(static_et)
+        assert row["et_cut"] == pytest.approx(1 - row["et_avg"] / static_et)
+        assert (row["static_seeds"], row["bits"], row["tuned_for"]) == (2, "8/8", "et_avg")
+        assert 0 < row["et_cut"] < 1
+    others = [row for row in rows if row["name"] == "frugal as accurate as static-8-4"]
+    assert len(others) == 2
+    assert not any("et_cut" in row for row in others)
+    cut = 1 - mean(row["et_avg"] for row in cuts) / static_et
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(cuts[0]["name"]))
+    assert f"J x cycles, {cut:.1%} less" in line
+
+
+def test_an_accuracy_that_is_not_reached_gives_no_cut(script, on_device, tmp_path):
+    folder = copytree(on_device, tmp_path / "mine")
+    for name in ("static-8", "static-8-seed1"):
+        path = folder / "chosen" / name / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"test_accuracy": 1.0}))
+    rows = collect(script, folder, tmp_path)["rows"]
+    row = next(row for row in rows if row["name"] == "frugal as accurate as static-8")
+    assert (row["et_avg"], row["et_cut"], row["saving"]) == (None, None, None)
+    (folder / "chosen" / "frugal" / "device_curve.json").unlink()  # as in folders of earlier versions
+    rows = collect(script, folder, tmp_path)["rows"]
+    assert "et_cut" not in next(row for row in rows if row["name"] == "frugal as accurate as static-8")
+
+
+def test_the_searchs_best_has_its_et_and_runs_of_several_bits_share_a_file(script, on_device, tmp_path):
+    first = collect(script, on_device, tmp_path, "--name", "8/8")
+    row = next(row for row in first["rows"] if row["name"] == "8/8 one-shot search")
+    assert (row["et_avg"], row["device"]) == (1.3, "quad-edge-tpu")  # the more accurate one's
+    both = collect(script, on_device, tmp_path, "--name", "8/4")
+    assert [row for row in both["rows"] if row["name"].startswith("8/8")] == first["rows"]
+    assert len(both["rows"]) == 2 * len(first["rows"])
+    assert {row["name"] for row in both["rows"] if "et_cut" in row} == {
+        "8/8 frugal as accurate as static-8", "8/4 frugal as accurate as static-8"
+    }  # fmt: skip
+
+
 def test_networks_of_several_budgets_are_not_seeds_of_one(script, finished, tmp_path):
     found = collect(script, finished, tmp_path, "--name", "nachos")
     networks = {row["network"]: row["name"] for row in found["rows"] if "network" in row}

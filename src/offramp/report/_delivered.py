@@ -18,7 +18,7 @@ from offramp.run_folder import read_json
 
 _SEEDED = re.compile(r"(?P<name>.+)-seed-?\d+")
 _BASELINE = "static-"
-_TESTED = {"accuracy": "test_accuracy", "mean_macs": "mean_macs"}
+_TESTED = {"accuracy": "test_accuracy", "mean_macs": "mean_macs", "et_avg": "et_avg"}
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,24 @@ class Delivered:
         path = self.folder / "curve.json"
         return list(read_json(path)) if path.exists() else None
 
+    @cached_property
+    def device_curve(self) -> dict[str, Any] | None:
+        """`device_curve.json`: the mean cost that its `points` were tuned for is `metric`; None without the file."""
+        path = self.folder / "device_curve.json"
+        return dict(read_json(path, ("metric", "points"))) if path.exists() else None
+
     def macs_at(self, accuracy: float) -> float | None:
         """Mean MACs with thresholds at which it has this test accuracy; None where it never has, or has no curve."""
-        tested = [point["test"] for point in self.curve or ()] + [{k: self.metrics[f] for k, f in _TESTED.items()}]
-        return cost_at(accuracy, [t["mean_macs"] for t in tested], [t["accuracy"] for t in tested])
+        return self._at(accuracy, "mean_macs", self.curve or ())
+
+    def et_at(self, accuracy: float) -> float | None:
+        """ET_avg in J x cycles with thresholds tuned on the device; None as for `macs_at`."""
+        return None if self.device_curve is None else self._at(accuracy, "et_avg", self.device_curve["points"])
+
+    def _at(self, accuracy: float, metric: str, curve: Sequence[dict[str, Any]]) -> float | None:
+        own = {key: self.metrics[_TESTED[key]] for key in ("accuracy", metric)}
+        tested = [*(point["test"] for point in curve), own]
+        return cost_at(accuracy, [t[metric] for t in tested], [t["accuracy"] for t in tested])
 
     @cached_property
     def subsets(self) -> list[dict[str, Any]] | None:
@@ -118,6 +132,11 @@ class Group:
     def spread_of(self, figure: Callable[[Delivered], float]) -> Spread:
         """Mean and deviation of any figure."""
         return Spread.of([figure(member) for member in self.members])
+
+    def mean_of(self, values: Sequence[float | None]) -> float | None:
+        """The mean of one value per member; None where a member has none."""
+        found = [value for value in values if value is not None]
+        return Spread.of(found).mean if len(found) == len(self.members) else None
 
 
 def groups(networks: Sequence[Delivered], order: Sequence[str] = ()) -> list[Group]:

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from offramp.report._delivered import Group
+from offramp.report._device import device_sentences
 from offramp.report._files import Files
-from offramp.report._numbers import Spread, change, count, interval, percent, points, si, signed_points, size
-from offramp.report._words import listed, mac_rule
+from offramp.report._numbers import (
+    change,
+    count,
+    interval,
+    less,
+    percent,
+    points,
+    quantity,
+    si,
+    signed_points,
+    size,
+)
+from offramp.report._words import MEAN_COSTS, listed, mac_rule
 
-_BOUNDED = {
-    "mean_macs": ("mean_macs", "mean MACs", ""),
-    "mean_energy_mj": ("energy_mj", "mean energy", "mJ"),
-    "mean_latency_ms": ("latency_ms", "mean latency", "ms"),
-    "et_avg": ("et_avg", "mean energy x latency", "J x cycles"),
-}
-"""What a budget may bound: its name in a recipe -> (its name in metrics.json, in words, unit)."""
 _CLOSE = 0.005
 """Accuracies further apart than this are not compared without saying by how much."""
 
@@ -46,7 +51,7 @@ def headline(files: Files) -> Headline:
     accuracy, macs = group.spread("test_accuracy"), group.spread("mean_macs")
     title = f"{group.name}: {accuracy.percent()} test accuracy at {macs.si()} mean MACs"
     sentences = [_sample(group, files), over_budget(group, files), own_saving(group)]
-    sentences.append(static_saving(group, files.baselines))
+    sentences += [static_saving(group, files.baselines), *device_sentences(group, files.baselines)]
     if len(files.chosen) > 1:
         others = listed([other.name for other in files.chosen[1:]])
         sentences.append(f"Delivered in the same run, and shown below: {others}.")
@@ -84,7 +89,7 @@ def tiles(group: Group) -> list[Tile]:
 def over_budget(group: Group, files: Files) -> str:
     """Where the mean cost on test is above the budget that thresholds were set for; empty where it is not."""
     name, bound = _budget(group.name, files) or ("", 0.0)
-    figure, words, unit = _BOUNDED.get(name, ("", "", ""))
+    figure, words, unit = MEAN_COSTS.get(name, ("", "", ""))
     if figure not in group.first.metrics:
         return ""
     spent = group.spread(figure).mean
@@ -92,14 +97,10 @@ def over_budget(group: Group, files: Files) -> str:
         return ""
     above = f"{percent(spent / bound - 1)} above" if spent >= 1.0005 * bound else "slightly above"
     selected = [member.metrics["select"].get(name) for member in group.members]
-    met = ""  # of energy and latency, metrics.json has no mean on select
+    met = ""  # of energy and latency, older folders have no mean on select
     if None not in selected:
         met = f", which was {'met' if max(selected) <= bound else 'not met either'} on select"
-    return f"On test, the {words} came to {_of(spent, unit)}, {above} the budget of {_of(bound, unit)}{met}."
-
-
-def _of(value: float, unit: str) -> str:
-    return f"{si(value)}{chr(160)}{unit}" if unit else si(value)
+    return f"On test, the {words} came to {quantity(spent, unit)}, {above} the budget of {quantity(bound, unit)}{met}."
 
 
 def _budget(name: str, files: Files) -> tuple[str, float] | None:
@@ -108,7 +109,7 @@ def _budget(name: str, files: Files) -> tuple[str, float] | None:
         recipe = tomllib.loads((files.root / "recipe.toml").read_text())
         own = [budget for budget in recipe.get("deliver", {}).get("budgets", []) if budget["name"] == name]
         sections = [*own, recipe.get("policy", {})]
-        return next(((key, float(s[key])) for s in sections for key in _BOUNDED if key in s), None)
+        return next(((key, float(s[key])) for s in sections for key in MEAN_COSTS if key in s), None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # as for the order of budgets: a report must not fail for the recipe
 
@@ -153,11 +154,10 @@ def static_saving(group: Group, baselines: Sequence[Group]) -> str:
 def _at_equal(group: Group, static: Group) -> str:
     """What thresholds for the static network's accuracy would take; nothing where a seed does not reach it."""
     accuracy, macs = static.spread("test_accuracy").mean, static.spread("mean_macs").mean
-    needed = [member.macs_at(accuracy) for member in group.members if not member.is_static]
-    found = [value for value in needed if value is not None]
-    if not found or len(found) < len(group.members):
+    needed = group.mean_of([member.macs_at(accuracy) for member in group.members if not member.is_static])
+    if needed is None:
         return ""
-    return f" With thresholds for that accuracy, the early-exit network takes {_macs(Spread.of(found).mean / macs)}."
+    return f" With thresholds for that accuracy, the early-exit network takes {_macs(needed / macs)}."
 
 
 def _sample(group: Group, files: Files) -> str:
@@ -182,7 +182,7 @@ def _accuracy(gain: float) -> str:
 
 
 def _macs(ratio: float) -> str:
-    return f"{percent(abs(1 - ratio), 0)} {'fewer' if ratio <= 1 else 'more'} MACs"
+    return f"{less(ratio, 'fewer')} MACs"
 
 
 def _unfinished(files: Files) -> str:

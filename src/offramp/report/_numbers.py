@@ -35,6 +35,16 @@ def si(value: float) -> str:
     return f"{_three(value / scale)}{_GAP}{letter}" if letter else f"{value:.3g}"
 
 
+def quantity(value: float, unit: str = "") -> str:
+    """As `si`, with a unit after it."""
+    return f"{si(value)}{_GAP}{unit}" if unit else si(value)
+
+
+def less(ratio: float, word: str = "less") -> str:
+    """How much smaller `ratio` is than 1: 55 % less, 3 % more."""
+    return f"{percent(abs(1 - ratio), 0)} {word if ratio <= 1 else 'more'}"
+
+
 def size(count: float) -> str:
     """Bytes, with k and M as powers of 1000."""
     text = si(count)

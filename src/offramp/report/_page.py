@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from offramp.report import _numbers
 from offramp.report._budgets import budgets_data, budgets_sentences
-from offramp.report._curve import curve_data, curve_sentence
+from offramp.report._curve import curve_data, curve_sentence, device_curve_data
 from offramp.report._delivered import Group
+from offramp.report._device import device_sentences, device_table, npu_table
 from offramp.report._drawing import drawing
 from offramp.report._files import Files
 from offramp.report._front import failures, front_data, front_sentences, start
@@ -68,6 +69,7 @@ def render(files: Files, task: Task | None = None) -> str:
                 "start": start(front) if front else None,
                 "budgets": budgets,
                 "curves": [n["curve"] for n in networks],
+                "device_curves": [n["device"]["curve"] for n in networks],
                 "measures": MEASURES,
             },
             key=KEY,
@@ -92,6 +94,12 @@ def _network(group: Group, files: Files, task: Task | None) -> dict[str, Any]:
         "leavers": leavers(first),
         "samples": samples(first, task),
         "sample_sentence": sample_sentence(first, task),
+        "device": {
+            "name": first.metrics.get("device", ""),
+            "sentences": device_sentences(group, files.baselines),
+            "curve": device_curve_data(first, files.baselines),
+            "tables": [table for table in (device_table(first), npu_table(first)) if table],
+        },
         "tables": [exit_table(first), cost_table(first)],
     }
 

@@ -11,6 +11,8 @@ from offramp.report._labels import shape_label
 from offramp.report._numbers import count, percent, si, size, threshold
 from offramp.report._words import SPLITS, listed, mac_rule, measure
 
+_ON_DEVICE = {"exit_energy_mj": "mJ up to here", "exit_latency_ms": "ms up to here", "exit_et": "ET up to here"}
+
 
 class Table(NamedTuple):
     """`rows` hold as many texts as `header`; the first of each is the row's name; `words`: the last is text."""
@@ -23,6 +25,7 @@ class Table(NamedTuple):
 
 def exit_table(network: Delivered) -> Table:
     """What every exit costs and does."""
+    device = [key for key in _ON_DEVICE if key in network.metrics]
     rows = [
         [
             str(e),
@@ -34,11 +37,18 @@ def exit_table(network: Delivered) -> Table:
             percent(record.get("calibration_error")),
             si(record["branch_macs"]),
             si(record["macs"]),
+            *(si(network.metrics[key][e]) for key in device),
         ]
         for e, record in enumerate(network.exits)
     ]
     header = ["exit", "after", f"leaves if {measure(network.policy.measure)} ≥", "share", "right of these"]
-    header += ["right of all images", "calibration error", "branch MACs", "MACs up to here"]
+    header += [
+        "right of all images",
+        "calibration error",
+        "branch MACs",
+        "MACs up to here",
+        *(_ON_DEVICE[key] for key in device),
+    ]
     caption = f"{network.name}: exits. {_tested(network)} Counted from 0, as model.onnx does. {_more(network.metrics)}"
     return Table(caption.rstrip(), header, rows)
 

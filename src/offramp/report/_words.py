@@ -21,6 +21,18 @@ METRICS = {
     "exit_overhead_mj": "exit overhead, mJ",
     "maep": "deviation from the target of mean MACs, %",
 }
+MEAN_COSTS = {
+    "mean_macs": ("mean_macs", "mean MACs", ""),
+    "mean_energy_mj": ("energy_mj", "mean energy", "mJ"),
+    "mean_latency_ms": ("latency_ms", "mean latency", "ms"),
+    "et_avg": ("et_avg", "mean energy x latency", "J x cycles"),
+}
+"""What a budget may bound and a curve be tuned for: its name there -> (its name in metrics.json, in words, unit)."""
+MAPPINGS = {
+    "none": "one core, one layer after another",
+    "wait": "all cores, branches after their stage",
+    "speculate": "all cores, branches beside the next stage where that is better",
+}
 EVALUATORS = {
     "one-shot": "slices of the supernet, not trained further",
     "fine-tune": "each trained by the recipe's [finetune] schedule",

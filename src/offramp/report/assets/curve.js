@@ -2,7 +2,8 @@
 function startCurve(root, curve) {
   const find = (name) => root.querySelector("." + name);
   const plot = find("curve-plot"), slider = find("budget-slider"), copy = find("budget-copy");
-  const costs = curve.points.map((point) => point.select.mean_macs);
+  const metric = curve.metric, words = curve.words, format = metric === "mean_macs" ? ".3s" : ".3g";
+  const costs = curve.points.map((point) => point.select[metric]);
   let at = 0;
 
   // The most accurate point within the budget whose thresholds fit model.onnx; else of all; the cheapest where none is.
@@ -20,15 +21,15 @@ function startCurve(root, curve) {
 
   function line(name, split, more) {
     return Object.assign({
-      type: "scatter", mode: "lines+markers", name, x: curve.points.map((p) => p[split].mean_macs),
+      type: "scatter", mode: "lines+markers", name, x: curve.points.map((p) => p[split][metric]),
       y: curve.points.map((p) => p[split].accuracy), customdata: curve.points.map((_, i) => i),
-      hovertemplate: `%{y:.2%} on ${split} at %{x:.3s} mean MACs<extra></extra>`,
+      hovertemplate: `%{y:.2%} on ${split} at %{x:${format}} ${words}<extra></extra>`,
     }, more);
   }
 
   function mark(name, chosen, marker) {
-    return { type: "scatter", mode: "markers", name, x: chosen.map((p) => p.mean_macs), y: chosen.map((p) => p.accuracy),
-      text: chosen.map((p) => p.name || name), hovertemplate: "%{text}: %{y:.2%} at %{x:.3s} MACs<extra></extra>",
+    return { type: "scatter", mode: "markers", name, x: chosen.map((p) => p[metric]), y: chosen.map((p) => p.accuracy),
+      text: chosen.map((p) => p.name || name), hovertemplate: `%{text}: %{y:.2%} at %{x:${format}} ${words}<extra></extra>`,
       marker: { line: { color: colour("card"), width: 1 }, ...marker } };
   }
 
@@ -39,11 +40,11 @@ function startCurve(root, curve) {
       line("Select", "select", { line: { color: colour("muted"), width: 1.5, dash: "dot" }, marker: { size: dot - 1, color: colour("muted") } }),
       line("Test", "test", { line: { color: colour("search"), width: 2 }, marker: { size: dot + 1, color: colour("search") } }),
       mark("Delivered (test)", [curve.delivered], { symbol: "star", size: 16, color: colour("delivered") }),
-      mark("Last exit alone (test)", [curve.last], { symbol: "square", size: 10, color: colour("random") }),
+      mark("Last exit alone (test)", curve.last ? [curve.last] : [], { symbol: "square", size: 10, color: colour("random") }),
       mark("Static beside (test)", curve.statics, { symbol: "triangle-up", size: 13, color: colour("static") }),
       { ...mark("chosen", [point.test], ring), hoverinfo: "skip", hovertemplate: null, showlegend: false, marker: ring },
     ].filter((one) => one.x.length);
-    const x = axis("mean MACs per image", { tickformat: "~s" }), y = axis("accuracy", { tickformat: ".4~p" });
+    const x = axis(words + " per image", { tickformat: metric === "mean_macs" ? "~s" : "~g" }), y = axis("accuracy", { tickformat: ".4~p" });
     legend(find("legend"), traces);
     return Plotly.react(plot, traces, layout(x, y), CONFIG);
   }
@@ -52,11 +53,11 @@ function startCurve(root, curve) {
     at = place;
     const point = curve.points[at], fits = point.measure === curve.measure;
     const values = { "test-accuracy": percent(point.test.accuracy, 2), "select-accuracy": percent(point.select.accuracy, 2),
-      "test-macs": si(point.test.mean_macs), "select-macs": si(point.select.mean_macs),
+      "test-macs": si(point.test[metric]), "select-macs": si(point.select[metric]),
       "budget-value": "at most " + si(budget), "budget-measure": MEASURE_WORDS[point.measure] || point.measure,
       "budget-thresholds": python(point.thresholds) };
     for (const [name, text] of Object.entries(values)) find(name).textContent = text;
-    slider.setAttribute("aria-valuetext", `at most ${si(budget)} mean MACs: ${percent(point.test.accuracy, 2)} on test`);
+    slider.setAttribute("aria-valuetext", `${words} at most ${si(budget)}: ${percent(point.test.accuracy, 2)} on test`);
     find("budget-bars").replaceChildren(...point.utilisation.map((share, i) => exitBar(i, share)));
     copy.disabled = !fits;
     find("budget-note").textContent = fits ? "For the input “thresholds” of model.onnx, in the order of the exits." :
@@ -91,6 +92,8 @@ function startCurve(root, curve) {
   DARK.addEventListener("change", draw);
 }
 
-DATA.curves.forEach((curve, i) => {
-  if (curve) startCurve(document.getElementById("network-" + i), curve);
-});
+for (const [curves, where] of [[DATA.curves, "curve-"], [DATA.device_curves, "device-curve-"]]) {
+  curves.forEach((curve, i) => {
+    if (curve) startCurve(document.getElementById(where + i), curve);
+  });
+}
