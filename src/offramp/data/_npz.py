@@ -85,8 +85,9 @@ def _classes(arrays: dict[str, NDArray[Any]], labels: NDArray[Any], file: Path) 
         raise DataError(
             f"{file}: labels are {labels.dtype} of shape {labels.shape}. Give whole numbers from 0, one an image."
         )
-    if labels.max() >= labels.size:  # also keeps a wild label from asking for a billion class names
+    wrong = labels.min() if labels.min() < 0 else labels.max()
+    if not 0 <= wrong < labels.size:  # also keeps a wild label from asking for a billion class names
         raise DataError(
-            f"{file}: label {labels.max()} among {labels.size} images. Number the classes from 0 without gaps."
+            f"{file}: label {wrong} among {labels.size} images. Number the classes from 0 without gaps."
         )
     return tuple(str(label) for label in range(int(labels.max()) + 1))
