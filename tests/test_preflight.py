@@ -2,9 +2,12 @@
 
 import pytest
 
+from offramp.deliver import costs_of
 from offramp.pipeline import Run
 from offramp.preflight import impossible
 from offramp.recipe import Recipe, RecipeError
+from offramp.search import Study
+from offramp.spaces import space
 
 MINIMAL = """
 [space]
@@ -41,6 +44,7 @@ def test_the_batch_of_a_supernet_that_is_not_trained_is_no_matter(tmp_path):
         (['search.constraints=["mean_macs <= 10"]'], "search.constraints: no candidate of space 'offramp' found"),
         (['search.constraints=["full_macs <= 1000"]'], "search.constraints: no candidate of space 'offramp' found"),
         (['deliver.budgets=[{name="a", mean_macs=9}]'], "deliver.budgets: 'a': no candidate of space 'offramp' found"),
+        (["policy.mean_macs=9"], "policy.mean_macs: no candidate of space 'offramp' found that can meet mean_macs"),
         (["deliver.static_macs=[10]"], "deliver.static_macs: 10; the first stage of the smallest network alone has"),
     ],
 )
@@ -48,6 +52,27 @@ def test_each_thing_that_cannot_be_done_is_named(tmp_path, overrides, start):
     found = told(tmp_path, *overrides)
     assert len(found) == 1
     assert found[0].startswith(start)
+
+
+@pytest.mark.parametrize(
+    "metric, out_of_reach, in_reach",
+    [("mean_energy_mj", 1e-4, 0.5), ("mean_latency_ms", 0.001, 0.5), ("et_avg", 1e-4, 9)],
+)
+def test_a_goal_on_the_device_that_no_network_can_reach(tmp_path, metric, out_of_reach, in_reach):
+    digits = Run(Recipe.parse(MINIMAL), tmp_path / "run").task
+    of, device = space("zniber", width=0.25), '[hardware]\ndevice = "quad-edge-tpu"\nmapping = "speculate"\n'
+
+    def lines(bound):
+        recipe = Recipe.parse(device + f"[policy]\n{metric} = {bound}")
+        costs = costs_of(recipe)
+        study = Study.open(tmp_path / "study", metric, of, ["error"], ["params <= 1e6"], known=costs.known)
+        return impossible(recipe, digits, of, costs, study, False)
+
+    assert lines(in_reach) == []
+    (line,) = lines(out_of_reach)
+    assert line.startswith(f"policy.{metric}: no candidate of space 'zniber' found that can meet params <= 1e+06 and ")
+    assert f"{metric} <= {out_of_reach:g}; the nearest has" in line
+    assert f"least_{metric} " in line
 
 
 def test_a_run_ends_before_its_supernet(tmp_path):

@@ -10,7 +10,7 @@ from offramp.data import Task
 from offramp.recipe import Recipe
 from offramp.search import Constraint, Problem, Study
 from offramp.search.costs import Costs
-from offramp.search.sampling import draw, hopeless
+from offramp.search.sampling import draw, hopeless, out_of_reach
 from offramp.spaces import SearchSpace
 
 
@@ -35,20 +35,23 @@ def _batches(recipe: Recipe, task: Task, supernet: bool) -> Iterator[str]:
 
 
 def _bounds(recipe: Recipe, problem: Problem, costs: Costs) -> Iterator[str]:
-    """Constraints, alone and with each delivered budget, that no network of the space can keep."""
-    if not _any(problem):
+    """Constraints, alone and with the goal's bound or a delivered budget, that no network of the space can keep.
+
+    Thresholds cannot make up for a goal out of reach: every sample would leave where that is cheapest, and still cost
+    too much.
+    """
+    if not draw(problem, 1, np.random.default_rng(0)):
         yield f"search.constraints: {hopeless(problem)}"
         return
-    for budget in recipe.deliver.budgets:
-        if budget.budget is not None:
-            constraints = [*problem.constraints, Constraint(*budget.budget)]
-            within = Problem(problem.space, problem.objectives, constraints, costs.known)
-            if not _any(within):
-                yield f"deliver.budgets: {budget.name!r}: {hopeless(within)}"
-
-
-def _any(problem: Problem) -> bool:
-    return bool(draw(problem, 1, np.random.default_rng(0)))
+    goal = recipe.policy.budget
+    bounds = [] if goal is None else [(f"policy.{goal[0]}", goal)]
+    bounds += [(f"deliver.budgets: {b.name!r}", b.budget) for b in recipe.deliver.budgets if b.budget is not None]
+    for where, bound in bounds:
+        constraints = [*problem.constraints, Constraint(*bound)]
+        within = Problem(problem.space, problem.objectives, constraints, costs.known)
+        near = out_of_reach(within, np.random.default_rng(0))
+        if near is not None:
+            yield f"{where}: {hopeless(within, near)}"
 
 
 def _statics(recipe: Recipe, space: SearchSpace) -> Iterator[str]:

@@ -85,6 +85,10 @@ def test_a_wrong_file_is_told_every_mistake_at_once(tmp_path):
         ("D2 = { FX = 8 }", "D6 = { FX = 8 }"),
         ("lanes = 72\n", ""),
         ('["O th"]', '["W th"]'),
+        ("cores = 4", "cores = 9"),
+        ("link_pj = 3.2", "link_pj = inf"),
+        ("rows = 2", 'rows = 2\ncolour = "red"'),
+        ("accumulator_bits = 32", 'accumulator_bits = "32"'),
     ]:
         assert good in text
         text = text.replace(good, bad)
@@ -104,8 +108,61 @@ def test_a_wrong_file_is_told_every_mistake_at_once(tmp_path):
         "mapping.depthwise.D6: no dimension of the array",
         "pooling.lanes: is missing",
         "memory.1.ports.1.moves: 'W th' is for an operand that the memory does not hold",
+        "memory.1.ports: none has O th, which O in this memory needs",
+        "cores: is 9; the mesh has 2 x 2 places, so at most 4",
+        "mesh.link_pj: is inf; input should be a finite number",
+        "mesh.colour: is not known here",
+        "accumulator_bits: is '32'; input should be a valid integer",
     ]:
         assert part in problems
+
+
+@pytest.mark.parametrize(
+    "good, bad, told",
+    [
+        ("clock_mhz = 500.0", "clock_mhz = inf", "clock_mhz: is inf; input should be a finite number"),
+        ("cores = 4", "cores = 5", "cores: is 5; the mesh has 2 x 2 places, so at most 4"),
+        ("cores = 4", "cores = true", "cores: is True; input should be a valid integer"),
+        ("D1 = { G = 8 }", "D1 = { K = 8 }", "mapping.depthwise: unrolls no G; a depthwise layer's channels are"),
+        ("D3 = 4", 'D3 = 4 }\nsystolic = [ "D9" ] #', "array.systolic: 'D9' is no dimension of the array (D1, D2, D3)"),
+        ('["O tl"]', '["O fh"]', "memory.1.ports.0.moves: 'O fh' needs a write or read_write port; this one is read"),
+        ('["O fl"]', '["O tl"]', "memory.1.ports.3.moves: 'O tl' needs a read or read_write port; this one is write"),
+        ('["O fl"]', '["O fh"]', "memory.1.ports: 'O fh' is there 2 times; one port has it"),
+        ('["W fh"]', '["W fl"]', "memory.0.ports.1.moves: 'W fl' is none of W's, which are fh, tl"),
+        ('["W fh"]', "[]", "memory.0.ports: none has W fh, which W in this memory needs"),
+        ('["W tl"]', '["W up"]', "memory.0.ports.0.moves.0: is 'W up'; string should match pattern"),
+        ('name = "quad-edge-tpu"', 'name = "a/b"', "name: is 'a/b'; string should match pattern"),
+    ],
+)
+def test_each_mistake_is_named_with_its_value_and_what_is_allowed(tmp_path, good, bad, told):
+    text = (_FILES / "quad-edge-tpu.toml").read_text()
+    assert good in text
+    path = tmp_path / "wrong.toml"
+    path.write_text(text.replace(good, bad, 1))
+    with pytest.raises(DeviceError, match=r"wrong\.toml") as caught:
+        device(str(path))
+    assert any(problem.startswith(told) for problem in caught.value.problems), caught.value.problems
+
+
+def test_nothing_to_compute_with_is_a_mistake(tmp_path):
+    text = (_FILES / "quad-edge-tpu.toml").read_text()
+    start, end = text.index("[[memory]]"), text.index("[mapping.conv]")
+    path = tmp_path / "empty.toml"
+    bare = text[:start].replace("accumulator_bits = 32", "accumulator_bits = 32\nmemory = []") + text[end:]
+    path.write_text(bare.replace("{ D1 = 8, D2 = 8, D3 = 4, D4 = 4 }", "{}"))
+    with pytest.raises(DeviceError) as caught:
+        Hardware.load(path)
+    for name in ("memory", "array.sizes"):
+        assert any(problem.startswith(f"{name}: is ") for problem in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize("name", ["quad-edge-tpu", "ethos-u55-128"])
+def test_a_file_in_another_encoding_is_named(tmp_path, name):
+    path = tmp_path / "other.toml"
+    path.write_bytes((_FILES / f"{name}.toml").read_text().replace('about = "', 'about = "f\u00fcr ').encode("latin-1"))
+    with pytest.raises(DeviceError, match=r"other\.toml") as caught:
+        device(str(path))
+    assert "is not UTF-8, as TOML must be (byte 0xfc in line " in caught.value.problems[0]
 
 
 def test_a_file_that_is_no_toml_and_a_name_that_is_none(tmp_path):

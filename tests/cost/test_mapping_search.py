@@ -152,6 +152,22 @@ def test_branches_beside_the_next_stage_where_most_leave_early():
         assert found_by(model, architecture, "speculate", "et", shares)[1] == pytest.approx(wanted, rel=1e-9), seed
 
 
+def test_some_layers_beside_a_branch_begin_at_once_and_others_wait():
+    """Where two layers run beside a branch, one that is slower and no cheaper may be the best: less is begun early."""
+    beside = Stage(blocks=(Conv(out=32, kernel=1), Conv(out=32)), exit=Branch())
+    stages, shares, mixed = (small([1], [True]).stages[0], beside), (0.5, 0.5), 0
+    architecture = Architecture(input=(3, 16, 16), classes=16, stages=stages, precision=EIGHT)
+    for seed in range(12):
+        model = random_model(seed, 1024)
+        wanted = min(value("et", shares, costs) for costs in every_mapping(Cores(model), architecture, True))
+        mapping, got = found_by(model, architecture, "speculate", "et", shares)
+        assert got == pytest.approx(wanted, rel=1e-9), seed
+        decided = mapping.latency_ms[0] * mapping.clock_mhz * 1e3
+        first, second = (run.start for run in mapping.runs if (run.stage, run.exit) == (1, None))
+        mixed += first < decided * (1 - 1e-9) < second
+    assert mixed
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32), squeeze=st.booleans(), link_bits=st.sampled_from([64, 8192]))
 def test_residuals_and_squeeze_excite_are_brought_where_they_are_needed(seed, squeeze, link_bits):

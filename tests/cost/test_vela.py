@@ -134,6 +134,16 @@ def test_what_cannot_be_computed_is_told(architecture):
         cost_of(architecture, files=[])
 
 
+def test_a_file_that_is_cut_short_or_damaged_is_refused(architecture):
+    model, file = device("ethos-u55-128").model, _drawn(architecture)[0]
+    assert model.compile(file).cycles
+    for end in [8, 12, 20, 100, len(file) // 2, len(file) - 64, len(file) - 1]:
+        with pytest.raises(ValueError, match="stage 0 is damaged or cut short"):
+            model.compile(file[:end], "stage 0")
+    with pytest.raises(ValueError, match="the file is damaged"):
+        model.compile(file[:8] + b"\xff" * 40 + file[48:])
+
+
 def test_without_vela_it_is_told_what_to_install(architecture, monkeypatch):
     import importlib.metadata
 

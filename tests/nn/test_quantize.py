@@ -51,6 +51,15 @@ def test_8_bits_are_near_float_and_4_bits_are_not_8():
     assert far > 3 * near
 
 
+def test_biases_make_up_for_the_shift_of_the_means():
+    """Without that, the mean of a logit is up to 0.29 of its deviation away."""
+    net, x = lively(three_exits()), images(64, (2, 9, 7)).byte().float()
+    with torch.no_grad():
+        plain, eight = net(x), quantized(bits(8))(x)
+    shift = (eight.mean(0) - plain.mean(0)) / plain.std(0)
+    assert shift.abs().max() < 0.05
+
+
 def test_gradients_pass_the_rounding_to_weights_and_steps():
     net = quantized(bits(4)).train()
     net(images(16, (2, 9, 7))).square().sum().backward()
@@ -105,11 +114,12 @@ def test_training_at_few_bits_tells_digits_apart(tmp_path):
         net = train(architecture, digits, settings, checkpoint=tmp_path / f"checkpoint{count}", identity="test")
         assert rounds(net) == (count < 32)
         assert not net.training
-        accuracy[count] = (score(net, digits.train).exit_accuracy[-1], score(net, digits.select).exit_accuracy[-1])
-    assert abs(accuracy[8][0] - accuracy[32][0]) <= 0.01
-    assert accuracy[4][0] > accuracy[32][0] - 0.08
+        accuracy[count] = score(net, digits.select).exit_accuracy[-1]
+    assert accuracy[32] > 0.8
+    assert abs(accuracy[8] - accuracy[32]) <= 0.01
+    assert accuracy[4] > accuracy[32] - 0.08
     again = train(architecture, digits, settings, checkpoint=tmp_path / "checkpoint4", identity="test")  # all done
-    assert score(again, digits.select).exit_accuracy[-1] == accuracy[4][1]
+    assert score(again, digits.select).exit_accuracy[-1] == accuracy[4]
 
 
 def test_a_slice_of_a_supernet_takes_any_bits():

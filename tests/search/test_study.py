@@ -176,6 +176,34 @@ def test_a_storage_that_cannot_be_opened_is_told(url, toy) -> None:
 
 
 @pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("postgresql://me:s3cret@no.such.host:1/study", "postgresql://me:***@no.such.host:1/study"),
+        ("nodb://me:s3cret@host/study?password=s3cret", "nodb://me:***@host/study"),
+        ("mysql://me:s3cret@host:port/study", "mysql://..."),
+    ],
+)
+def test_a_storage_s_password_is_not_told(url, shown, toy) -> None:
+    with pytest.raises(StudyError) as caught:
+        Study.open(url, "test", toy, synthetic.OBJECTIVES)
+    assert str(caught.value).startswith(f"the storage {shown} cannot be opened: ")
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_study_elsewhere_is_told_without_its_password(monkeypatch, tmp_path, toy) -> None:
+    class Local(optuna.storages.RDBStorage):
+        def __init__(self, _url):
+            super().__init__(f"sqlite:///{tmp_path / 'study.db'}")
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", Local)
+    url = "postgresql://me:s3cret@host/study"
+    Study.open(url, "test", toy, synthetic.OBJECTIVES)
+    with pytest.raises(StudyError, match=r"in postgresql://me:\*\*\*@host/study is about something else"):
+        Study.open(url, "test", toy, ["error"])
+
+
+@pytest.mark.parametrize(
     "objectives, complaint",
     [((), "at least one"), (("error", "error"), "none twice"), (("error", "speed"), "known are error, accuracy")],
 )

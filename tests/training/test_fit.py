@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Precision
 from offramp.data import Augment, Split
 from offramp.nn import Supernet, build
 from offramp.progress import Silent
-from offramp.training import SupernetSettings, TrainSettings, _optimiser, train, train_supernet
+from offramp.training import GateSettings, SupernetSettings, TrainSettings, _optimiser, train, train_supernet
 from offramp.training._checkpoint import CheckpointError, load
 from offramp.training._fit import fit
 from offramp.training._optimiser import sgd
@@ -113,9 +113,37 @@ def test_a_batch_larger_than_the_split_is_told(digits, two_exits):
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(digits, two_exits, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"after epoch 1; lr = 1e\+20 is too high"):
+    with pytest.raises(
+        FloatingPointError, match=r"nan after epoch 1: lower train\.lr \(now 1e\+20\); where the search"
+    ):
         train(two_exits, Few(digits), TrainSettings(**FAST | {"lr": 1e20}), checkpoint=tmp_path / "checkpoint")
     assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        (SupernetSettings(lr=0.3, batch=32), "lower supernet.lr (now 0.3)"),
+        (GateSettings(lr=0.02, batch=32), "lower gates.lr (now 0.02)"),
+        (SupernetSettings(optimiser="muon", batch=32), "lower supernet.lr (now 0.2) or supernet.muon_lr (now 0.02)"),
+    ],
+)
+def test_the_rate_that_is_too_high_is_named(digits, settings, told):
+    module = torch.nn.Linear(64, 10)
+
+    def loss_of(_epoch, _step):
+        return lambda images, _labels: module(images.flatten(1)).sum() * torch.inf
+
+    with pytest.raises(FloatingPointError) as caught:
+        fit(module, loss_of, Few(digits, 64), settings, 1, seed=0, identity="", track=Silent())
+    assert str(caught.value).endswith(f" after epoch 1: {told}")
+
+
+def test_the_rate_of_few_bits_is_named(digits, two_exits):
+    eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+    settings = TrainSettings(**FAST, quantized_epochs=2, quantized_lr=1e20)
+    with pytest.raises(FloatingPointError, match=r"lower train\.quantized_lr \(now 1e\+20\)"):
+        train(two_exits.model_copy(update={"precision": eight}), Few(digits), settings)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.15, 1 / 9, 0.9])

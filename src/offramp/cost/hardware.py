@@ -5,27 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from offramp.cost.mistakes import mistakes
 
 OPERANDS = ("W", "I", "O")
 """Weights, input activations, output activations."""
 
-LOOPS = ("K", "C", "G", "OX", "OY", "FX", "FY")
-"""Loops of a convolution: output, input channels of a group, groups, output columns, rows, kernel columns, rows."""
-
-_MOVES = ("fh", "tl", "fl", "th")
-_ALL = set(OPERANDS)
+# Strict, so that neither a string nor true passes for a number.
+Count = Annotated[int, Field(strict=True, gt=0)]
+Rate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Energy = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 Operand = Literal["W", "I", "O"]
 Loop = Literal["K", "C", "G", "OX", "OY", "FX", "FY"]
+"""Of a convolution: output, input channels of a group, groups, output columns, rows, kernel columns, rows."""
+
+# It names the file in the cache folder.
+Name = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 Move = Annotated[str, Field(pattern=r"^[WIO] (fh|tl|fl|th)$")]
 Dimension = Annotated[str, Field(pattern=r"^D\d$")]
-Unrolling = dict[Dimension, dict[Loop, PositiveInt]]
+Unrolling = dict[Dimension, dict[Loop, Count]]
 
 
 class DeviceError(ValueError):
@@ -48,7 +53,7 @@ class Port(_Part):
     """
 
     type: Literal["read", "write", "read_write"]
-    bits: tuple[PositiveInt, PositiveInt]
+    bits: tuple[Count, Count]
     moves: tuple[Move, ...]
 
 
@@ -59,10 +64,10 @@ class Memory(_Part):
     """
 
     name: str
-    bits: PositiveInt
-    read_pj: NonNegativeFloat
-    write_pj: NonNegativeFloat
-    latency: PositiveInt = 1
+    bits: Count
+    read_pj: Energy
+    write_pj: Energy
+    latency: Count = 1
     operands: tuple[Operand, ...]
     serves: tuple[Dimension, ...]
     ports: tuple[Port, ...]
@@ -71,8 +76,8 @@ class Memory(_Part):
 class Array(_Part):
     """The processing elements. `mac_pj`: one multiply-accumulate at 8 x 8 bits; `systolic`: dimensions that drain."""
 
-    sizes: dict[Dimension, PositiveInt]
-    mac_pj: NonNegativeFloat
+    sizes: dict[Dimension, Count] = Field(min_length=1)
+    mac_pj: Energy
     systolic: tuple[Dimension, ...] = ()
 
 
@@ -86,11 +91,11 @@ class Mapping(_Part):
 class Vector(_Part):
     """A unit beside the array. `op_pj`: one operation at 8 bits; memory accesses are `bits_per_cycle` wide."""
 
-    lanes: PositiveInt
-    op_pj: NonNegativeFloat
-    bits_per_cycle: PositiveInt
-    read_pj: NonNegativeFloat
-    write_pj: NonNegativeFloat
+    lanes: Count
+    op_pj: Energy
+    bits_per_cycle: Count
+    read_pj: Energy
+    write_pj: Energy
 
 
 class Mesh(_Part):
@@ -100,25 +105,25 @@ class Mesh(_Part):
     the place of what the last memory says.
     """
 
-    columns: PositiveInt
-    rows: PositiveInt
-    link_bits: PositiveInt
-    link_pj: NonNegativeFloat = 0.0
-    offchip_bits: PositiveInt
-    offchip_pj: NonNegativeFloat
+    columns: Count
+    rows: Count
+    link_bits: Count
+    link_pj: Energy = 0.0
+    offchip_bits: Count
+    offchip_pj: Energy
 
 
 class Hardware(_Part):
     """A device. `cores` of them are alike; `memory` is ordered from the array outwards, the last is off chip."""
 
-    name: str
+    name: Name
     about: str
-    clock_mhz: PositiveFloat
-    cores: PositiveInt = 1
-    accumulator_bits: PositiveInt
+    clock_mhz: Rate
+    cores: Count = 1
+    accumulator_bits: Count
     mac_energy: Literal["product", "fixed"] = "product"
     array: Array
-    memory: tuple[Memory, ...]
+    memory: tuple[Memory, ...] = Field(min_length=1)
     mapping: Mapping
     pooling: Vector
     simd: Vector
@@ -132,11 +137,8 @@ class Hardware(_Part):
             OSError: the file cannot be read.
             DeviceError: with every mistake in it.
         """
-        try:
-            raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise DeviceError(str(path), [str(error)]) from None
-        problems = list(_across(raw))
+        raw = parsed(path)
+        problems = list(mistakes(raw))
         try:
             found = cls.model_validate(raw)
         except ValidationError as error:
@@ -174,6 +176,24 @@ class Hardware(_Part):
         return whole[-1] if whole else None
 
 
+def parsed(path: Path) -> dict[str, Any]:
+    """The TOML file `path`, unchecked.
+
+    Raises:
+        OSError: the file cannot be read.
+        DeviceError: it is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        problem = f"is not UTF-8, as TOML must be (byte 0x{byte:02x} in line {line}); save it as UTF-8"
+        raise DeviceError(str(path), [problem]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise DeviceError(str(path), [str(error)]) from None
+
+
 def problems_of(error: ValidationError) -> list[str]:
     """A line for each mistake, by its path."""
     return [f"{'.'.join(map(str, e['loc']))}: {_message(e)}" for e in error.errors()]
@@ -185,64 +205,3 @@ def _message(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "is not known here"
     return f"is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _across(raw: dict[str, Any]) -> Iterator[str]:
-    """Mistakes between the parts of a file, as far as its parts can be read."""
-    array = raw.get("array")
-    found = array.get("sizes") if isinstance(array, dict) else None
-    sizes: dict[str, Any] | None = found if isinstance(found, dict) else None
-    memories = raw.get("memory")
-    memories = [m for m in memories if isinstance(m, dict)] if isinstance(memories, list) else []
-    names: set[object] = set()
-    for i, memory in enumerate(memories):
-        path, operands = f"memory.{i}", memory.get("operands", ())
-        operands = operands if isinstance(operands, list) else []
-        if str(memory.get("name")) in names:
-            yield f"{path}.name: {memory.get('name')!r} is there twice"
-        names.add(str(memory.get("name")))
-        serves = memory.get("serves", ())
-        for dimension in serves if isinstance(serves, list) else ():
-            if sizes is not None and dimension not in sizes:
-                yield f"{path}.serves: {dimension!r} is no dimension of the array ({', '.join(sizes)})"
-        yield from _ports(path, operands, memory.get("ports"))
-    if memories:
-        last = f"memory.{len(memories) - 1}"
-        missing = [operand for operand in OPERANDS if operand not in memories[-1].get("operands", ())]
-        if missing:
-            yield f"{last}.operands: the last memory is off chip and must hold W, I and O; {', '.join(missing)} missing"
-        if sizes is not None and set(map(str, memories[-1].get("serves", ()))) != set(sizes):
-            yield f"{last}.serves: the last memory must serve every dimension of the array ({', '.join(sizes)})"
-    mapping = raw.get("mapping")
-    if isinstance(mapping, dict) and sizes is not None:
-        yield from _mapping(mapping, sizes)
-
-
-def _mapping(mapping: dict[str, Any], sizes: dict[str, Any]) -> Iterator[str]:
-    for kind, unrolling in mapping.items():
-        for dimension, loops in unrolling.items() if isinstance(unrolling, dict) else ():
-            path = f"mapping.{kind}.{dimension}"
-            if dimension not in sizes:
-                yield f"{path}: no dimension of the array ({', '.join(sizes)})"
-            elif isinstance(loops, dict) and all(isinstance(n, int) for n in (*loops.values(), sizes[dimension])):
-                unrolled = prod(loops.values())
-                if unrolled > sizes[dimension]:
-                    yield f"{path}: unrolls {unrolled}; the array has {sizes[dimension]} there"
-
-
-def _ports(path: str, operands: list[Any], ports: object) -> Iterator[str]:
-    seen: list[str] = []
-    for j, port in enumerate(ports if isinstance(ports, list) else []):
-        if not isinstance(port, dict):
-            continue
-        bits = port.get("bits")
-        if isinstance(bits, list) and len(bits) == 2 and all(isinstance(b, int) for b in bits) and bits[0] > bits[1]:
-            yield f"{path}.ports.{j}.bits: is {bits}; the smallest comes first"
-        moves = port.get("moves", ())
-        for move in moves if isinstance(moves, list) else ():
-            if isinstance(move, str) and move[:1] in _ALL and move[:1] not in operands:
-                yield f"{path}.ports.{j}.moves: {move!r} is for an operand that the memory does not hold"
-            seen.append(str(move))
-    for operand in operands if isinstance(ports, list) else ():
-        if operand in _ALL and not any(move.startswith(f"{operand} ") and move[2:] in _MOVES for move in seen):
-            yield f"{path}.ports: none moves {operand}, which the memory holds"

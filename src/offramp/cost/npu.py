@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from offramp.cost.hardware import DeviceError, problems_of
+from offramp.cost.hardware import DeviceError, parsed, problems_of
 
 
 class Npu(BaseModel):
@@ -32,8 +31,8 @@ class Npu(BaseModel):
     def describes(path: Path) -> bool:
         """Whether the TOML file `path` describes an NPU, and not an array with its memories."""
         try:
-            return "accelerator" in tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError:
+            return "accelerator" in parsed(path)
+        except DeviceError:
             return False
 
     @classmethod
@@ -45,9 +44,7 @@ class Npu(BaseModel):
             DeviceError: with every mistake in it.
         """
         try:
-            found = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except tomllib.TOMLDecodeError as error:
-            raise DeviceError(str(path), [str(error)]) from None
+            found = cls.model_validate(parsed(path))
         except ValidationError as error:
             raise DeviceError(str(path), problems_of(error)) from None
         return found if found.config is None else found.model_copy(update={"config": path.parent / found.config})

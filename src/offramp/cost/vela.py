@@ -11,6 +11,7 @@ import numpy as np
 
 from offramp.architecture import Architecture
 from offramp.cost.analytic import LayerCost, analytic
+from offramp.cost.flatbuffer import whole
 from offramp.cost.npu import Npu
 from offramp.layers import Layer, layers
 from offramp.tflite import Quant, StageValues, Values, check_bits, stage_graph, write
@@ -89,13 +90,15 @@ class NpuModel:
         """Cycles and memory of the network in a .tflite file, run once.
 
         Raises:
-            ValueError: this is no .tflite file, Vela refuses it, or an operator would be left to the CPU. A file that
-                is cut short or damaged inside ends this process: Vela does not check it.
+            ValueError: this is no .tflite file, or one that is cut short or damaged; Vela refuses it, or an operator
+                would be left to the CPU. Damage that `whole` does not see ends this process: Vela does not check it.
             RuntimeError: Vela is not installed, or in another version.
         """
         if file[4:8] != _MAGIC:
             raise ValueError(f"{name} is no .tflite file")
         system, options = self._system, self._options
+        if not whole(file):
+            raise ValueError(f"{name} is damaged or cut short: it cannot be read to its end")
         from ethosu import regor
 
         family = "".join(part.capitalize() for part in self.npu.accelerator.split("-")[:-1])

@@ -12,6 +12,7 @@ from offramp.spaces import Genotype
 _POOL = 10  # genotypes drawn for each one kept, when they are spread over cost
 _PATIENCE = 200  # draws without anything new until there is nothing new, at least; more in larger spaces
 _TILT = 1.2
+_STARTS = 20
 _LEAN = 300  # draws in vain after which genes lean by one more power towards small or large networks
 
 
@@ -41,12 +42,29 @@ def spread(problem: Problem, count: int, rng: np.random.Generator, seen: Collect
     return chosen
 
 
-def hopeless(problem: Problem) -> str:
-    """Why nothing can be drawn, where nothing can: the constraints, and what the smallest network has."""
+def out_of_reach(problem: Problem, rng: np.random.Generator) -> Genotype | None:
+    """The canonical genotype that comes nearest to the constraints, where none is found that can meet them; else None.
+
+    Descends gene by gene from the smallest network and from the best of some random ones: far fewer candidates have
+    to be costed than `draw` needs to give up, and on a device each takes its time. Where a cost must be large besides,
+    descending may end too soon, and `draw` has the last word.
+    """
+    drawn = [problem.canonical(problem.space.random_genotype(rng)) for _ in range(_STARTS)]
+    starts = (_smallest(problem), min(drawn, key=problem.known_violation))
+    found = min((_descended(problem, start) for start in starts), key=problem.known_violation)
+    if problem.known_violation(found) == 0:
+        return None
+    large = any(c.at_least and c.metric in problem.known(found) for c in problem.constraints)
+    return None if large and draw(problem, 1, rng) else found
+
+
+def hopeless(problem: Problem, near: Genotype | None = None) -> str:
+    """Why nothing can be drawn, where nothing can: the constraints, and what `near` has, else the smallest network."""
     bounds = " and ".join(str(constraint) for constraint in problem.constraints)
-    known = problem.known(problem.canonical((0,) * len(problem.space.genes)))
-    smallest = ", ".join(f"{name} {value:g}" for name, value in known.items())
-    return f"no candidate of space {problem.space.name!r} found that can meet {bounds}; its smallest has {smallest}"
+    known = problem.known(_smallest(problem) if near is None else near)
+    told = ", ".join(f"{name} {value:g}" for name, value in known.items())
+    which = "its smallest" if near is None else "the nearest"
+    return f"no candidate of space {problem.space.name!r} found that can meet {bounds}; {which} has {told}"
 
 
 def _draw(
@@ -69,8 +87,26 @@ def _draw(
     return list(found)
 
 
+def _smallest(problem: Problem) -> Genotype:
+    return problem.canonical((0,) * len(problem.space.genes))
+
+
+def _descended(problem: Problem, genotype: Genotype) -> Genotype:
+    """Where changing single genes cannot lessen the violation that is certain, or nothing of it is left."""
+    least, before = problem.known_violation(genotype), np.inf
+    while 0 < least < before:
+        before = least
+        for i, gene in enumerate(problem.space.genes):
+            some = [problem.canonical((*genotype[:i], j, *genotype[i + 1 :])) for j in range(len(gene.choices))]
+            best = min(some, key=problem.known_violation)
+            if problem.known_violation(best) < least:
+                genotype, least = best, problem.known_violation(best)
+    return genotype
+
+
 def _leaning(problem: Problem, most: float, rng: np.random.Generator) -> Genotype:
     """A random genotype whose genes lean together to low choices or to high ones, and so to low or high cost."""
     power = np.exp(rng.uniform(-most, most))
     counts = np.array([len(gene.choices) for gene in problem.space.genes])
-    return tuple(int(index) for index in rng.random(len(counts)) ** power * counts)
+    # A power near 0 rounds to 1, which is no index.
+    return tuple(np.minimum(rng.random(len(counts)) ** power * counts, counts - 1).astype(int).tolist())

@@ -199,12 +199,25 @@ def _storage(where: str | Path) -> Any:
         try:
             return optuna.storages.RDBStorage(str(where))
         except Exception as error:  # every database's driver raises its own
-            reason = (str(error).splitlines() or [repr(error)])[0]
-            raise StudyError(f"the storage {where} cannot be opened: {reason}") from error
+            reason = (str(error).splitlines() or [repr(error)])[0].replace(str(where), _shown(where))
+            raise StudyError(f"the storage {_shown(where)} cannot be opened: {reason}") from None
     try:
         return open_journal(Path(where))
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{where} is no Optuna journal, or damaged in the middle ({error}); move it away") from error
+
+
+def _shown(where: str | Path) -> str:
+    """`where` for a message: a URL without its password, nor its options, which may hold one too."""
+    if "://" not in str(where):
+        return str(where)
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(str(where)).set(query={}).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return f"{str(where).partition('://')[0]}://..."
 
 
 def _describe(stored: optuna.Study, problem: Problem, where: str | Path) -> None:
@@ -213,12 +226,14 @@ def _describe(stored: optuna.Study, problem: Problem, where: str | Path) -> None
     then = stored.user_attrs.get(_DESCRIPTION)
     if then is None:
         if stored.get_trials(deepcopy=False):
-            raise StudyError(f"study {stored.study_name!r} in {where} was not made by Offramp; take another name")
+            raise StudyError(
+                f"study {stored.study_name!r} in {_shown(where)} was not made by Offramp; take another name"
+            )
         stored.set_metric_names(list(problem.objectives))
         stored.set_user_attr(_DESCRIPTION, now)
     elif then != now:
         raise StudyError(
-            f"study {stored.study_name!r} in {where} is about something else: {_difference(then, now)}; "
+            f"study {stored.study_name!r} in {_shown(where)} is about something else: {_difference(then, now)}; "
             "take another study name or file, or set back what was changed"
         )
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from offramp.data import Augment, Split, batches
+from offramp.nn.quantize import rounds
 from offramp.progress import Tracker
 from offramp.training import _checkpoint
 from offramp.training._optimiser import Optimiser
 from offramp.training._parallel import Workers
-from offramp.training.settings import OptimiserSettings
+from offramp.training.settings import GateSettings, OptimiserSettings, SupernetSettings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """float images (B, C, H, W), labels (B,) -> scalar"""
@@ -94,11 +95,22 @@ def fit(
             losses.append(total / lengths[epoch])
             if not torch.isfinite(torch.tensor(losses[-1])):
                 raise FloatingPointError(
-                    f"the loss is {losses[-1]} after epoch {epoch + 1}; lr = {settings.lr} is too high"
+                    f"the loss is {losses[-1]} after epoch {epoch + 1}: {_lower(module, settings)}"
                 )
             if checkpoint is not None:
                 _store(checkpoint, identity, module, optimiser, losses)
     return losses
+
+
+def _lower(module: nn.Module, settings: OptimiserSettings) -> str:
+    """Which learning rate of a recipe is too high, and what it is."""
+    section = {SupernetSettings: "supernet", GateSettings: "gates"}.get(type(settings), "train")
+    name = "quantized_lr" if section == "train" and rounds(module) else "lr"
+    rates = [f"{section}.{name} (now {settings.lr:g})"]
+    if settings.optimiser == "muon":
+        rates.append(f"{section}.muon_lr (now {settings.muon_lr:g})")
+    where = "; where the search trains candidates, that of finetune" if section == "train" else ""
+    return f"lower {' or '.join(rates)}{where}"
 
 
 def part(split: Split, positions: Tensor) -> Split:
