@@ -39,7 +39,6 @@ from offramp.search.proposers.listed import ListedProposer, last_batches
 from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import TrainSettings, train_supernet
 
-
 _SAMPLES = 200
 _Chosen = tuple[str, Candidate, tuple[str, float] | None]
 """A network to deliver: its folder's name, itself, and the budget of its own that thresholds are set for."""
