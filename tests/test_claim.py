@@ -10,7 +10,9 @@ from offramp.claim import claim_data, claim_recipe, claim_weights, rooted
 from offramp.data import Split
 from offramp.recipe import Recipe, RecipeError
 from offramp.run_folder import RunFolder
+from offramp.spaces import space
 
+ONE_THRESHOLD = {"edanas": ["space.thresholds=[0.1, 1.0]"]}
 MINIMAL = "[policy]\nmean_macs = 1e5\n"
 
 
@@ -44,6 +46,7 @@ def test_another_first_seed_is_not_taken_for_the_one_delivered(folder):
         claim_recipe(Recipe.parse(MINIMAL, overrides=[f"deliver.seeds={seeds}"]), folder)
 
     claim([0])
+    claim_data(data.task("digits", limit=300), folder)
     claim([1])  # nothing was delivered yet
     claim([0])
     delivered(folder, "best", 0)
@@ -62,19 +65,49 @@ def test_a_path_is_kept_in_full(folder, monkeypatch, tmp_path):
     assert warm.supernet.init == f"run:{tmp_path / 'runs/first'}"
 
 
-def test_weights_that_have_seen_images_held_out_here_are_refused(folder):
+def test_weights_that_have_seen_images_held_out_here_are_refused(folder, capsys):
     warm = Recipe.parse(MINIMAL, overrides=[f"supernet.init=run:{folder.root}"])
     task = data.task("digits", limit=300)
-    claim_weights(warm, task)  # a folder without a word on its data
+    here = space("offramp", task.input, 10)
+    claim_weights(warm, task, here)  # a folder without a word on its data
+    claim_recipe(Recipe.parse(MINIMAL), folder)
     claim_data(task, folder)
-    claim_weights(warm, task)
-    claim_weights(warm, replace(task, name="other images"))
-    claim_weights(Recipe.parse(MINIMAL), data.task("digits", limit=300, seed=1))
+    claim_weights(warm, task, here)
+    claim_weights(warm, replace(task, name="other images"), here)
+    claim_weights(Recipe.parse(MINIMAL), data.task("digits", limit=300, seed=1), here)
     with pytest.raises(RecipeError, match="trained on another split of digits"):
-        claim_weights(warm, data.task("digits", limit=300, seed=1))
+        claim_weights(warm, data.task("digits", limit=300, seed=1), here)
+    elsewhere = warm.model_copy(update={"data": warm.data.model_copy(update={"root": "photos"})})
+    claim_weights(elsewhere, data.task("digits", limit=300, seed=1), here)  # two sets of one name, as of two folders
+    assert "none of its images may be held out here" in capsys.readouterr().err
 
 
-def test_a_folders_damaged_recipe_is_named(folder):
-    folder.recipe.write_text("[policy")
-    with pytest.raises(RecipeError, match=r"recipe\.toml"):
+@pytest.mark.parametrize(("there", "here"), [("offramp", "offramp"), ("nachos", "aebnas"), ("edanas", "nachos")])
+def test_weights_of_another_kind_of_backbone_are_refused(folder, there, here):
+    task = data.task("digits", limit=300)
+    claim_recipe(Recipe.parse(MINIMAL, overrides=[f"space.name={there}", *ONE_THRESHOLD.get(there, [])]), folder)
+    claim_data(task, folder)
+    warm = Recipe.parse(MINIMAL, overrides=[f"supernet.init=run:{folder.root}"])
+    claim_weights(warm, task, space(here, (3, 32, 32), 10))
+    with pytest.raises(RecipeError, match=f"has space '{there}', whose backbone is not that of 'zniber'"):
+        claim_weights(warm, task, space("zniber", (3, 32, 32), 10))
+
+
+def test_a_folder_in_which_nothing_was_computed_may_be_claimed_anew(folder):
+    claim_recipe(Recipe.parse(MINIMAL), folder)
+    claim_recipe(Recipe.parse(MINIMAL, overrides=["seed=3"]), folder)
+    claim_data(data.task("digits", limit=300), folder)
+    with pytest.raises(RecipeError, match="belongs to another run"):
         claim_recipe(Recipe.parse(MINIMAL), folder)
+
+
+def test_losses_of_an_earlier_version_are_not_changed_in_silence(folder):
+    gated = Recipe.parse(MINIMAL, overrides=["space.name=nachos", "gates.lr=0.1"])
+    assert gated.gates.max_macs == 1e5
+    claim_recipe(gated, folder)
+    claim_data(data.task("digits", limit=300), folder)
+    claim_recipe(gated, folder)
+    text = folder.recipe.read_text()
+    folder.recipe.write_text("\n".join(line for line in text.splitlines() if not line.startswith("max_macs")))
+    with pytest.raises(RecipeError, match=r"gates\.max_macs"):
+        claim_recipe(gated, folder)

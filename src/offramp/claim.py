@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from offramp.data import Task
+from offramp.progress import tell
 from offramp.recipe import Budget, Recipe, RecipeError, differences
 from offramp.run_folder import RunFolder, read_json, write_json, write_text
+from offramp.spaces import SearchSpace
+from offramp.spaces import space as space_of
 
 _MAY_CHANGE = (
     "deliver.", "export.", "search.evaluations", "search.stop_after", "search.retrain", "search.baseline", "data.root",
@@ -24,7 +27,8 @@ def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
         RecipeError: it does, and how it differs.
     """
     path, text = folder.recipe, recipe.to_toml()
-    if path.exists():
+    begun = any(file.exists() for file in (folder.data, folder.supernet, folder.checkpoint, folder.journal))
+    if path.exists() and begun:
         stored = _stored(path)
         changed = differences(stored, tomllib.loads(text))
         refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]
@@ -51,20 +55,35 @@ def claim_data(task: Task, folder: RunFolder) -> None:
     write_json(folder.data, now)
 
 
-def claim_weights(recipe: Recipe, task: Task) -> None:
-    """Refuse a supernet that has learned from images which are held out here: of the same data, split otherwise.
+def claim_weights(recipe: Recipe, task: Task, space: SearchSpace) -> None:
+    """Refuse a supernet of another kind of backbone than `space` has, or one that learned from images held out here.
 
     Raises:
         RecipeError: the run that `supernet.init` names has such a one.
     """
     kind, _, path = (recipe.supernet.init or "").partition(":")
-    there = RunFolder(path).data
-    if kind != "run" or not there.exists():
+    there = RunFolder(path)
+    if kind != "run" or not there.recipe.exists() or not there.data.exists():
         return
-    then = read_json(there, ["name", "fingerprint"])
+    other, then = Recipe.load(there.recipe, stored=True), read_json(there.data, ["name", "fingerprint"])
+    problems = []
+    if other.space.name != space.name and not (space.once_for_all and _once_for_all(other)):
+        problems.append(
+            f"{path} has space {other.space.name!r}, whose backbone is not that of {space.name!r}; "
+            "take a run of the same space (nachos, edanas and aebnas have one backbone)"
+        )
     if then["name"] == task.name and then["fingerprint"] != task.fingerprint():
-        hint = "give [data] as in that run's recipe.toml, so that no image of select, calibrate or test was trained on"
-        raise RecipeError("supernet.init", [f"{path} was trained on another split of {task.name}", hint])
+        if other.data.root != recipe.data.root:  # two folders of photos are both called "folder"
+            tell(f"supernet.init: {path} was trained on {other.data.root}; none of its images may be held out here")
+        else:
+            hint = "give [data] as in its recipe.toml, so that no image of select, calibrate or test was trained on"
+            problems.append(f"{path} was trained on another split of {task.name}; {hint}")
+    if problems:
+        raise RecipeError("supernet.init", problems)
+
+
+def _once_for_all(recipe: Recipe) -> bool:
+    return space_of(recipe.space.name, **recipe.space.options).once_for_all
 
 
 def rooted(recipe: Recipe) -> Recipe:
@@ -85,7 +104,10 @@ def _full(path: str) -> str:
 def _stored(path: Path) -> dict[str, Any]:
     """The recipe in a run's folder, with the defaults of keys that came into being after it was written."""
     try:
-        return tomllib.loads(Recipe.load(path).to_toml())
+        found = tomllib.loads(Recipe.load(path, stored=True).to_toml())
+        if "max_macs" not in tomllib.loads(path.read_text()).get("gates", {"max_macs": None}):
+            del found["gates"]["max_macs"]  # of an earlier version: there was no L_cost then
+        return found
     except RecipeError as error:  # it has keys that are no more: the differences name them
         try:
             return tomllib.loads(path.read_text())

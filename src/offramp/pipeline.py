@@ -39,7 +39,7 @@ from offramp.search.proposers.listed import ListedProposer, last_batches
 from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import TrainSettings, train_supernet
 
-_SAMPLES = 200
+_SAMPLES = 30
 _Chosen = tuple[str, Candidate, tuple[str, float] | None]
 """A network to deliver: its folder's name, itself, and the budget of its own that thresholds are set for."""
 
@@ -73,14 +73,14 @@ class Run:
     @classmethod
     def stored(cls, out: str | Path) -> Run:
         """The run that the folder `out` holds."""
-        return cls(Recipe.load(RunFolder(out).recipe), out)
+        return cls(Recipe.load(RunFolder(out).recipe, stored=True), out)
 
     def carry_out(self) -> None:
         """All steps, in order."""
         steps = ["search", "baseline", *(["retrain"] if self.recipe.search.retrain else []), "deliver", "report"]
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
+        claim_weights(self.recipe, self.task, self.space)
         claim_data(self.task, self.folder)
-        claim_weights(self.recipe, self.task)
         if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
         for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *self._samples()):
@@ -254,8 +254,12 @@ class Run:
 
     def _samples(self) -> Iterator[Architecture]:
         """Some of the networks that the search may ask a device's table for: middle widths are in no extreme one."""
-        if self.costs.device is not None and not self.costs.npu and not len(self.study):
-            yield from map(self.space.sample, range(_SAMPLES))
+        begun = self.folder.supernet.exists() or self.folder.checkpoint.exists() or len(self.study)
+        if self.costs.device is not None and not self.costs.npu and not begun:
+            with track(f"layers on {self.costs.device}", _SAMPLES) as bar:
+                for seed in range(_SAMPLES):
+                    yield self.space.sample(seed)
+                    bar.advance(1)
 
     def _backbones(self, chosen: Sequence[_Chosen]) -> list[_Chosen]:
         """The static network of each chosen one with early exits, each once."""
@@ -263,7 +267,7 @@ class Run:
         for name, candidate, budget in chosen:
             if len(candidate.architecture.exits) > 1:
                 static = Candidate(backbone_static(self.study.trials, candidate.architecture, self._full_cost))
-                found.setdefault(static, (f"static-{name}", static, budget))
+                found.setdefault(static, (f"static-backbone-{name}", static, budget))
         return list(found.values())
 
     def _full_cost(self, architecture: Architecture) -> float:

@@ -89,10 +89,11 @@ def test_trials_are_charged_by_the_device_and_where_their_samples_left(finished)
 
 def test_the_whole_backbone_is_trained_beside_at_the_same_bits(finished):
     folder = finished.folder.chosen("frugal")
-    static = Architecture.load(finished.folder.chosen("static-frugal") / "architecture.json")
+    static = Architecture.load(finished.folder.chosen("static-backbone-frugal") / "architecture.json")
     assert static.exits == (11,)
     assert static.precision == Architecture.load(folder / "architecture.json").precision
-    metrics, beside = (json.loads((f / "metrics.json").read_text()) for f in (folder, folder.parent / "static-frugal"))
+    beside = folder.parent / "static-backbone-frugal"
+    metrics, beside = (json.loads((f / "metrics.json").read_text()) for f in (folder, beside))
     assert beside["kind"] == "static"
     assert beside["et_avg"] == pytest.approx(metrics["static_et"])
 

@@ -61,6 +61,18 @@ def test_a_larger_tensor_gives_its_part(stored):
         torch.testing.assert_close(here(x, architecture), there(x, architecture), rtol=0, atol=1e-6)
 
 
+def test_kernels_shrink_as_the_other_supernet_has_learned(stored):
+    there, here = of("nachos", 1, **SMALL | {"kernels": [3, 5, 7]}), of("nachos", 2, **SMALL)
+    with torch.no_grad():
+        for name, tensor in there.weights.items():
+            if name.endswith(("7to5", "5to3")):
+                tensor += 0.3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
+    assert load_shared(here, stored(there)) == []
+    x = images(4, INPUT)
+    for architecture in (here.space.sample(seed) for seed in range(5)):
+        torch.testing.assert_close(here(x, architecture), there(x, architecture), rtol=0, atol=1e-5)
+
+
 def test_classifiers_of_other_classes_stay(stored):
     there, here = of("offramp", 1, classes=7), of("offramp", 2)
     new = load_shared(here, stored(there))

@@ -201,7 +201,7 @@ def test_other_bits_lie_outside(name, precision, message):
         (((8, 8), (4, 4)), "bits is .*ascending, none twice"),
         (((8, 8), (8, 8)), "bits is .*none twice"),
         (((8, 1),), "greater than or equal to 2"),
-        ((8, 8), "valid tuple"),
+        ((8, 8), r"bits is \[8, 8\]; give pairs of backbone and branches, such as \[\[8, 8\]\]"),
     ],
 )
 def test_bits_that_cannot_be(name, pairs, message):

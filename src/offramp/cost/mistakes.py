@@ -18,7 +18,7 @@ def mistakes(raw: dict[str, Any]) -> Iterator[str]:
     sizes: dict[str, Any] | None = found if isinstance(found, dict) else None
     if sizes is not None:
         for dimension in _list(_table(raw, "array"), "systolic"):
-            if dimension not in sizes:
+            if isinstance(dimension, str) and dimension not in sizes:
                 yield f"array.systolic: {dimension!r} is no dimension of the array ({', '.join(sizes)})"
     yield from _memories([m for m in _list(raw, "memory") if isinstance(m, dict)], sizes)
     yield from _mapping(_table(raw, "mapping"), sizes)
@@ -33,7 +33,7 @@ def _memories(memories: list[dict[str, Any]], sizes: dict[str, Any] | None) -> I
             yield f"{path}.name: {memory.get('name')!r} is there twice"
         names.add(str(memory.get("name")))
         for dimension in _list(memory, "serves"):
-            if sizes is not None and dimension not in sizes:
+            if sizes is not None and isinstance(dimension, str) and dimension not in sizes:
                 yield f"{path}.serves: {dimension!r} is no dimension of the array ({', '.join(sizes)})"
         yield from _ports(path, _list(memory, "operands"), memory.get("ports"))
     if memories:

@@ -87,7 +87,5 @@ def _classes(arrays: dict[str, NDArray[Any]], labels: NDArray[Any], file: Path) 
         )
     wrong = labels.min() if labels.min() < 0 else labels.max()
     if not 0 <= wrong < labels.size:  # also keeps a wild label from asking for a billion class names
-        raise DataError(
-            f"{file}: label {wrong} among {labels.size} images. Number the classes from 0 without gaps."
-        )
+        raise DataError(f"{file}: label {wrong} among {labels.size} images. Number the classes from 0 without gaps.")
     return tuple(str(label) for label in range(int(labels.max()) + 1))

@@ -46,7 +46,7 @@ class Supernet(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         for architecture in space.cover():
             self._add(architecture, generator)
-        if space.transforms_kernels:
+        if space.once_for_all:
             for key in list(self.weights):
                 for step in self.transforms(key):
                     smaller = int(step[-1])
@@ -81,7 +81,7 @@ class Supernet(nn.Module):
 
     def transforms(self, key: str) -> list[str]:
         """The steps, as "7to5", by which the depthwise kernel `key` is made smaller; none where it is cut out."""
-        if not (self.space.transforms_kernels and key.endswith("/depthwise/conv/weight")):
+        if not (self.space.once_for_all and key.endswith("/depthwise/conv/weight")):
             return []
         return [f"{size}to{size - 2}" for size in range(self.weights[key].shape[-1], 3, -2)]
 
@@ -140,7 +140,7 @@ class Supernet(nn.Module):
             return tensor
         for step in self.transforms(key):
             if int(step[0]) > shape[-1]:
-                tensor = _transformed(tensor, self.weights[self.transform_key(key, step)])
+                tensor = transformed(tensor, self.weights[self.transform_key(key, step)])
         for dim, (whole, part) in enumerate(zip(tensor.shape, shape)):
             if whole != part:
                 tensor = tensor.narrow(dim, (whole - part) // 2 if dim > 1 else 0, part)
@@ -185,7 +185,7 @@ def _position(blocks: Sequence[object], number: int) -> int:
     return sum(not isinstance(before, _WEIGHTLESS) for before in blocks[:number])
 
 
-def _transformed(kernels: Tensor, matrix: Tensor) -> Tensor:
+def transformed(kernels: Tensor, matrix: Tensor) -> Tensor:
     """Once-for-All's step from one kernel size to the next: the centre of (C, 1, k, k), times a matrix of all
     channels."""
     size = kernels.shape[-1] - 2

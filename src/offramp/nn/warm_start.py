@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from offramp.nn.supernet import Supernet
+from offramp.nn.supernet import Supernet, transformed
 
 
 def load_shared(supernet: Supernet, path: str | Path) -> list[str]:
     """Put the weights of a run's `supernet.safetensors` into `supernet`; gives the names that were not found there.
 
-    Tensors of the same name begin alike, as far as both reach: leading channels and the centre of a kernel, as in a
-    slice. So a network that both spaces hold computes what it did there. Classifiers of another number of classes stay
-    as they are.
+    Tensors of the same name begin alike, as far as both reach: leading channels, and kernels made smaller as there. So
+    a network that both spaces hold computes what it did there, where these have the same kind of backbone. Classifiers
+    of another number of classes stay as they are.
 
     Raises:
         ValueError: the file cannot be read, or no tensor of it has a name and rank that this space knows.
@@ -27,7 +28,8 @@ def load_shared(supernet: Supernet, path: str | Path) -> list[str]:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} cannot be read as a supernet's weights: {error}") from error
-    found = {name: stored[key] for name in supernet.weights if (key := f"weights.{name}") in stored}
+    weights = {key.removeprefix("weights."): tensor for key, tensor in stored.items()}
+    found = {name: _shrunk(supernet, name, weights) for name in supernet.weights if name in weights}
     fitting = {name: tensor for name, tensor in found.items() if _fits(name, supernet.weights[name], tensor)}
     if not fitting:
         raise ValueError(
@@ -41,6 +43,18 @@ def load_shared(supernet: Supernet, path: str | Path) -> list[str]:
                 here, there = (_narrowed(t, dim, min(sizes)) for t in (here, there))
             here.copy_(there)
     return [name for name in supernet.weights if name not in fitting]
+
+
+def _shrunk(supernet: Supernet, name: str, stored: Mapping[str, Tensor]) -> Tensor:
+    """A stored tensor; a kernel that is larger than here after the steps that its own supernet learned for that."""
+    tensor, wanted = stored[name], supernet.weights[name].shape[-1:]
+    while name.endswith("/depthwise/conv/weight") and tensor.shape[-1:] > wanted:
+        size = tensor.shape[-1]
+        matrix = stored.get(Supernet.transform_key(name, f"{size}to{size - 2}"))
+        if matrix is None:
+            break
+        tensor = transformed(tensor, matrix)
+    return tensor
 
 
 def _fits(name: str, here: Tensor, there: Tensor) -> bool:

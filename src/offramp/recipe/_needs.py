@@ -114,11 +114,12 @@ def _aliases(recipe: Recipe) -> list[str]:
     if recipe.policy.thresholds == "genes":
         return []
     genes = [gene for gene in _space(recipe).genes if gene.name.endswith("threshold")]
-    values = sorted({value for gene in genes for value in gene.choices if value < 1})  # 1: no exit there
+    per_exit = any(gene.name != "threshold" for gene in genes)  # there, 1 stands for "no exit"
+    values = sorted({value for gene in genes for value in gene.choices if value < 1 or not per_exit})
     if len(values) < 2:
         return []
     listed = ", ".join(f"{value:g}" for value in values)
-    absent = " and 1.0" if any(1 in gene.choices for gene in genes) else ""
+    absent = " and 1.0" if per_exit else ""
     return [
         f"space.thresholds: {listed} give the same network under policy.thresholds = {recipe.policy.thresholds!r}, "
         f'which sets its own; give one of them{absent}, or policy.thresholds = "genes"'

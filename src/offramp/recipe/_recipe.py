@@ -83,18 +83,26 @@ class Recipe(Section):
         return budget[1] if budget else min(most, default=inf), self.policy.accuracy or max(least, default=0.0)
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Sequence[str] = (), files: bool = False) -> Recipe:
+    def load(cls, path: str | Path, overrides: Sequence[str] = (), files: bool = False, stored: bool = False) -> Recipe:
         """Read a recipe; `overrides` are `section.key=value` with a TOML value.
 
         `files`: the images and the checkpoint that it names must be there. A run's own recipe may have outlived them.
+        `stored`: it is one of a run's folder, and what its sections need of each other was checked when the run began.
 
         Raises:
             RecipeError: with every mistake, by its path; or the file cannot be read.
         """
-        return cls.parse(text_of(Path(path)), str(path), overrides, files)
+        return cls.parse(text_of(Path(path)), str(path), overrides, files, stored)
 
     @classmethod
-    def parse(cls, text: str, source: str = "recipe", overrides: Sequence[str] = (), files: bool = False) -> Recipe:
+    def parse(
+        cls,
+        text: str,
+        source: str = "recipe",
+        overrides: Sequence[str] = (),
+        files: bool = False,
+        stored: bool = False,
+    ) -> Recipe:
         """Read the text of a recipe; see `load`. What it extends is looked for beside `source`."""
         try:
             values = extended(tomllib.loads(text), Path(source))
@@ -102,7 +110,7 @@ class Recipe(Section):
             raise RecipeError(source, [f"not valid TOML: {error}", *override({}, overrides)]) from error
         except RecipeError as error:
             raise RecipeError(error.source, [*error.problems, *override({}, overrides)]) from error
-        return cls._checked(values, source, override(values, overrides), files)
+        return cls._checked(values, source, override(values, overrides), files, stored)
 
     def to_toml(self) -> str:
         """The whole recipe with every default filled in; `parse` gives back an equal one."""
@@ -111,13 +119,16 @@ class Recipe(Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     @classmethod
-    def _checked(cls, values: dict[str, Any], source: str, problems: Sequence[str], files: bool) -> Recipe:
+    def _checked(
+        cls, values: dict[str, Any], source: str, problems: Sequence[str], files: bool, stored: bool
+    ) -> Recipe:
         """The recipe of these values; `problems` are those found before."""
         recipe, found = read(cls, values)
         assert recipe is not None  # a TOML file is a table
         if options := wrong_options(values.get("space", {})):
             recipe.__dict__.pop("space", None)  # as `read` leaves out what is wrong
-        found = [*problems, *found, *options, *unmet(recipe), *(absent(recipe) if files else ())]
+        needs = [] if stored else unmet(recipe)
+        found = [*problems, *found, *options, *needs, *(absent(recipe) if files else ())]
         if found:
             raise RecipeError(source, found)
         return recipe

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from offramp.report._delivered import Delivered, Group
-from offramp.report._numbers import count, less, percent, quantity, size
+from offramp.report._numbers import count, less, percent, points, quantity, size
 from offramp.report._tables import Table
 from offramp.report._words import MAPPINGS
 
@@ -18,16 +18,21 @@ def device_sentences(group: Group, baselines: Sequence[Group]) -> list[str]:
 
 
 def _at_equal_accuracy(group: Group, static: Group) -> str:
-    """ET with thresholds for a static network's accuracy; empty unless each seed reaches it, device and bits alike."""
+    """ET with thresholds for a static network's accuracy, or that it is not reached; empty if device or bits differ."""
     if "et_avg" not in group.first.metrics or _counted(group.first) != _counted(static.first):
         return ""
     accuracy, full = static.spread("test_accuracy"), static.spread("et_avg").mean
+    beside = f"{static.name} ({accuracy.percent()}), a static network trained beside it at the same bits"
     et = group.mean_of([member.et_at(accuracy.mean) for member in group.members])
-    if et is None:
+    if et is not None:
+        cut = f"{less(et / full)} than that one's ({quantity(full)})"
+        return f"With thresholds for the accuracy of {beside}, ET is {quantity(et, 'J x cycles')}, {cut}."
+    behind = accuracy.mean - group.spread("test_accuracy").mean
+    if behind <= 0:
         return ""
     return (
-        f"With thresholds for the accuracy of {static.name} ({accuracy.percent()}), a static network trained beside it "
-        f"at the same bits, ET is {quantity(et, 'J x cycles')}, {less(et / full)} than that one's ({quantity(full)})."
+        f"No thresholds make each training as accurate as {beside}; as delivered it is {points(behind)} less accurate, "
+        "so that what it saves flatters."
     )
 
 
@@ -54,7 +59,11 @@ def _against_references(group: Group) -> str:
             value = group.spread(f"{kind}_{end}").mean
             found.append(f"{less(mean / value)} than {name} ({quantity(value)})")
     seeds = f" over {len(group.members)} trainings" if len(group.members) > 1 else ""
-    return f"{start} on average{seeds}, {' and '.join(found)}."
+    own_accuracy, last = group.spread("test_accuracy").percent(), group.spread("static_accuracy").percent()
+    return (
+        f"{start} on average{seeds}, {' and '.join(found)}. Its accuracy is {own_accuracy} then, that of its last exit "
+        f"at every image {last}."
+    )
 
 
 def device_table(network: Delivered) -> Table | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from offramp.architecture import Bits, Precision
 
@@ -23,7 +23,13 @@ def _computable(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
     return pairs
 
 
-Pairs = Annotated[tuple[tuple[Bits, Bits], ...], AfterValidator(_computable)]
+def _pairs(given: object) -> object:
+    if isinstance(given, (list, tuple)) and given and all(isinstance(bits, int) for bits in given):
+        raise ValueError(f"bits is {list(given)}; give pairs of backbone and branches, such as [[8, 8]]")
+    return given
+
+
+Pairs = Annotated[tuple[tuple[Bits, Bits], ...], BeforeValidator(_pairs), AfterValidator(_computable)]
 
 
 class BitsOptions(BaseModel):

@@ -70,7 +70,7 @@ class AebnasSpace(SearchSpace):
     """
 
     name = "aebnas"
-    transforms_kernels = True
+    once_for_all = True
 
     def __init__(self, input: tuple[int, int, int], classes: int, options: AebnasOptions | None = None) -> None:
         self.input, self.classes = input, classes

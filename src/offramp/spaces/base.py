@@ -45,8 +45,9 @@ class SearchSpace(ABC):
     bits: tuple[Pair, ...] = FLOAT
     """What its networks may be computed at, ascending: bits of the backbone and of the branches. The gene `bits` of
     `bits_genes` chooses; the smallest network has the fewest, the largest and the cover have the most."""
-    transforms_kernels: bool = False
-    """Whether a supernet learns how large depthwise kernels become smaller ones (Once-for-All), or cuts them out."""
+    once_for_all: bool = False
+    """Whether the backbone is Once-for-All's: its supernet learns how large depthwise kernels become smaller ones,
+    where others cut them out."""
 
     @abstractmethod
     def decode(self, genotype: Sequence[int]) -> Candidate:

@@ -37,7 +37,7 @@ class EdanasSpace(SearchSpace):
     """
 
     name = "edanas"
-    transforms_kernels = True
+    once_for_all = True
 
     def __init__(self, input: tuple[int, int, int], classes: int, options: EdanasOptions | None = None) -> None:
         self.input, self.classes = input, classes

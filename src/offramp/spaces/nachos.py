@@ -46,7 +46,7 @@ class NachosSpace(SearchSpace):
     """
 
     name = "nachos"
-    transforms_kernels = True
+    once_for_all = True
 
     def __init__(self, input: tuple[int, int, int], classes: int, options: NachosOptions | None = None) -> None:
         self.input, self.classes = input, classes
