@@ -27,8 +27,14 @@ def old_recipe(**more):
     return tomli_w.dumps(stored | more)
 
 
+def begun(folder, text):
+    """A run's folder with this recipe, in which something was computed."""
+    (folder / "recipe.toml").write_text(text)
+    (folder / "supernet.checkpoint").touch()
+
+
 def test_a_folder_of_an_older_recipe_still_opens(tmp_path):
-    (tmp_path / "recipe.toml").write_text(old_recipe())
+    begun(tmp_path, old_recipe())
     run = Run.open(Recipe.parse(MINIMAL), tmp_path)
     assert run.recipe.search.evaluator == "one-shot"
     assert Run.stored(tmp_path).recipe == Recipe.parse(MINIMAL)
@@ -43,14 +49,14 @@ def test_a_folder_of_an_older_recipe_still_opens(tmp_path):
     ],
 )
 def test_it_is_not_taken_for_a_run_of_what_is_new(tmp_path, override, difference):
-    (tmp_path / "recipe.toml").write_text(old_recipe())
+    begun(tmp_path, old_recipe())
     with pytest.raises(RecipeError, match="another run") as caught:
         Run.open(Recipe.parse(MINIMAL, overrides=[override]), tmp_path)
     assert difference in caught.value.problems
 
 
 def test_a_folder_whose_recipe_has_keys_that_are_no_more_names_them(tmp_path):
-    (tmp_path / "recipe.toml").write_text(old_recipe(gone={"key": 1}))
+    begun(tmp_path, old_recipe(gone={"key": 1}))
     with pytest.raises(RecipeError) as caught:
         Run.open(Recipe.parse(MINIMAL), tmp_path)
     assert any(problem.startswith("gone") for problem in caught.value.problems)
@@ -61,6 +67,7 @@ def test_the_name_of_a_delivered_budget_is_not_used_for_another(tmp_path):
         return Run.open(Recipe.parse(f'{MINIMAL}[deliver]\nbudgets = [{{name = "a", mean_macs = {macs}}}]'), tmp_path)
 
     opened(1e5)
+    (tmp_path / "supernet.checkpoint").touch()
     opened(2e5)  # nothing was delivered yet
     delivered = tmp_path / "chosen" / "a"
     delivered.mkdir(parents=True)

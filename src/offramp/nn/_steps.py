@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 from typing import Any, NamedTuple
 
 import torch
@@ -27,16 +28,25 @@ EVERY_BATCH = Effort(_SHRINKS[:12:3], 1 << 11)  # 1 to 1/4
 def activation_step(x: Tensor, levels: int, effort: Effort) -> tuple[Tensor, Tensor]:
     """Step and zero of least squared error on `x`, of any shape, by some of its values: (), ()."""
     # In the order in which they lie in memory: in any other, all of them would be copied.
-    last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-    values = (x.permute(0, 2, 3, 1) if last else x).flatten()
+    channels_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    ordered = x.permute(0, 2, 3, 1) if channels_last else x
+    values = ordered.flatten()
     least, most = values.aminmax()
     low, high = least.clamp_max(0), most.clamp_min(0)
-    sample = values[:: -(-len(values) // effort.samples)]
+    sample = values[:: _stride(len(values), effort.samples, ordered.shape[-1])]
     tried = torch.tensor(effort.shrinks, device=x.device)[:, None]
     steps = ((high - low) * tried / (levels - 1)).clamp_min(SMALLEST_STEP)
     zeros = (-low * tried / steps).round()
     best = (rounded(sample, steps, -zeros, levels - 1 - zeros) - sample).square().sum(1).argmin()
     return steps[best, 0], zeros[best, 0]
+
+
+def _stride(count: int, samples: int, row: int) -> int:
+    """How far apart the values lie that are read: coprime to a row's length, or only some channels would be."""
+    stride = -(-count // samples)
+    while gcd(stride, row) > 1:
+        stride += 1
+    return stride
 
 
 def channel_steps(weight: Tensor, bits: int, effort: Effort) -> Tensor:
