@@ -20,6 +20,7 @@ def test_rows(tmp_path, monkeypatch, capsys):
     (tmp_path / "architecture.json").write_text(tiny(3).to_json())
     np.savez(data, images=images.numpy().transpose(0, 2, 3, 1), labels=np.arange(40) % 10, classes=CLASSES)
     options = ["--images", str(data), "--repeats", "20", "--write", str(tmp_path / "found")]
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(model), *options])
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
