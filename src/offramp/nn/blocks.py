@@ -26,8 +26,8 @@ class _TrimmedConv2d(_Conv2d):
     """A layer's convolution; in training without the rim of a kernel that reads nothing but padding.
 
     Of a 7x7 kernel on a 2x2 map only the central 3x3 ever meets the map, but CPU kernels multiply all of it by zeros:
-    of a training step of Once-for-All's largest network on 32x32 images that was nearly half. In evaluation the whole kernel
-    is used, so that what is exported and counted is the layer as it stands.
+    of a training step of Once-for-All's largest network on 32x32 images that was nearly half. In evaluation the whole
+    kernel is used, so that what is exported and counted is the layer as it stands.
     """
 
     def __init__(self, layer: Layer) -> None:
