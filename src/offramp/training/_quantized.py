@@ -33,9 +33,9 @@ def quantized(
 ) -> EarlyExitNet:
     """`net`, trained in float, at the precision of its architecture; `net` itself where that is float. In eval mode.
 
-    Calibrated on `images` (uint8, N x C x H x W), then trained for `settings.quantized_epochs` to imitate `net`, exit
-    by exit: the labels themselves, without batch norm, pull a small network away from what it had learned. The other
-    arguments, `checkpoint` included, are those of the float phases' `fit`.
+    Calibrated on `images` (uint8, N x C x H x W), then trained by SGD for `settings.quantized_epochs` to imitate
+    `net`, exit by exit: the labels themselves, without batch norm, pull a small network away from what it had learned.
+    The other arguments, `checkpoint` included, are those of the float phases' `fit`.
     """
     if not is_quantized(net.architecture.precision):
         return net.eval()
@@ -47,7 +47,8 @@ def quantized(
         return likeness(net(images), target, net.architecture.classes, settings.temperature)
 
     if settings.quantized_epochs:
-        slower = settings.model_copy(update={"lr": settings.quantized_lr})
+        # Never by Muon: its steps are as long however small the gradient, so they undo a trained network.
+        slower = settings.model_copy(update={"lr": settings.quantized_lr, "optimiser": "sgd"})
         fit(
             net.train(), lambda _epoch, _step: loss, data, slower, settings.quantized_epochs,
             seed=seed, identity=f"{identity}, quantized",

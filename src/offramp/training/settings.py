@@ -58,7 +58,7 @@ class SupernetSettings(DistilSettings):
 class TrainSettings(DistilSettings):
     """Mixed regime (arXiv 2407.14320): the backbone with its final exit first, then all exits jointly.
 
-    A network of few bits is then quantized and imitates itself in float for `quantized_epochs`.
+    A network of few bits is then quantized and imitates itself in float for `quantized_epochs`, by SGD.
     """
 
     lr: PositiveFloat = 0.1
@@ -66,7 +66,7 @@ class TrainSettings(DistilSettings):
     joint_epochs: PositiveInt = 18
     final_weight: PositiveFloat = Field(1.0, description="weight of the final exit's loss; the others weigh 1")
     quantized_epochs: NonNegativeInt = _optional(4, description="further ones at few bits, where the network has them")
-    quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these")
+    quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these, which are SGD's")
     inherit: bool = Field(True, description="start from the supernet's weights; otherwise from scratch")
 
     @property
