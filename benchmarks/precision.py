@@ -53,7 +53,7 @@ def scored(net: EarlyExitNet, run: Run, policy: Policy, spend: float | None) -> 
     """Accuracies on test, and the mean MACs on select: by `policy`, or tuned anew for `spend` mean MACs on select."""
     leaving = cost(net.architecture).leaving("macs", run.recipe.policy.mac_rule)
     select, test = score(net, run.task.select), score(net, run.task.test)
-    used = policy if spend is None else _tuned(select, leaving, spend, policy.measure)
+    used = policy if spend is None else tuned(select, leaving, spend, policy.measure)
     selected, tested = operate(used, select, leaving), operate(used, test, leaving)
     row = {
         "split": "test", "n": test.samples, "accuracy": tested.accuracy, "mean_macs": tested.mean_cost,
@@ -63,7 +63,7 @@ def scored(net: EarlyExitNet, run: Run, policy: Policy, spend: float | None) -> 
     return row, selected.mean_cost
 
 
-def _tuned(select: ScoreTable, leaving: Sequence[float], spend: float, measure: str) -> Policy:
+def tuned(select: ScoreTable, leaving: Sequence[float], spend: float, measure: str) -> Policy:
     return tune(select, leaving, Goal.accuracy_at_cost(spend), measures=measure).policy
 
 

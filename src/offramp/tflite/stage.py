@@ -22,6 +22,7 @@ _SAME, _VALID = 0, 1
 _FUSED = {None: 0, "relu": 1, "relu6": 3}
 _ALONE = {"relu": "RELU", "relu6": "RELU6", "hardswish": "HARD_SWISH"}
 _LARGEST_WEIGHT = 127
+_LARGEST_BIAS = 2**30  # leaves the other half of the sum's range to the products
 _LARGEST_STRIDE = 3  # of a depthwise convolution, on Ethos-U
 
 
@@ -123,17 +124,18 @@ class _Lowering:
             assert value.steps is not None
             assert value.bias is not None
             shift = np.rint(3 / (np.float64(x.quant.scale) * value.steps))
-            value = value._replace(steps=value.steps / 6, bias=self._int32(name, value.bias + shift))
+            value = value._replace(steps=value.steps / 6, bias=value.bias + shift)
             output, act = Quant(min(output.scale, 1 / 255), -128), None
         return self._multiply(name, layer, value, x, output, act)
 
     def _multiply(self, name: str, layer: Layer, value: Values, x: Node, output: Quant, act: str | None) -> Node:
+        value = _within_int32(value)
         assert value.weight is not None
         assert value.steps is not None
         assert value.bias is not None
         shape = (layer.shape_out.height, layer.shape_out.width, layer.shape_out.channels)
         unit = x.quant.scale * value.steps.astype(np.float64)
-        bias = self.graph.constant(f"{name}.bias", self._int32(name, value.bias), unit)
+        bias = self.graph.constant(f"{name}.bias", value.bias.astype(np.int32), unit)
         if layer.op == "linear":
             x = self._flat(name, x)
             # Its input is flattened row by row here, channel by channel in torch.
@@ -239,11 +241,21 @@ class _Lowering:
             "CONCATENATION", numbers, name, shape, parts[0].quant, Axis=axis, FusedActivationFunction=0
         )
 
-    def _int32(self, name: str, bias: NDArray[np.number]) -> NDArray[np.int32]:
-        limits = np.iinfo(np.int32)
-        if (bias < limits.min).any() or (bias > limits.max).any():
-            raise ValueError(f"{self.where}: layer {name} has a bias beyond 32 bits in units of its weights' step")
-        return bias.astype(np.int32)
+
+def _within_int32(value: Values) -> Values:
+    """The same in larger steps for channels whose bias lies beyond what a 32-bit sum has room for.
+
+    Their weights are nothing beside their bias (a squeeze-excite that training switched off has such), so that rounding
+    them more coarsely changes nothing that eight bits of output would show.
+    """
+    assert value.weight is not None
+    assert value.steps is not None
+    assert value.bias is not None
+    times = np.maximum(1, np.ceil(np.abs(value.bias) / _LARGEST_BIAS))
+    if (times == 1).all():
+        return value
+    weight = np.rint(value.weight / times.reshape(-1, *[1] * (value.weight.ndim - 1)))
+    return value._replace(weight=weight.astype(np.int8), steps=value.steps * times, bias=np.rint(value.bias / times))
 
 
 def _given(value: Values) -> Quant:
