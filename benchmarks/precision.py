@@ -67,11 +67,14 @@ def tuned(select: ScoreTable, leaving: Sequence[float], spend: float, measure: s
     return tune(select, leaving, Goal.accuracy_at_cost(spend), measures=measure).policy
 
 
-def rows(run: Run, bits: Sequence[Bits], epochs: Sequence[int], lr: float) -> Iterator[Row]:
-    """Per delivered network the float row, then one per pair of bits and number of epochs."""
+def rows(run: Run, bits: Sequence[Bits], epochs: Sequence[int], lr: float, only: Sequence[str]) -> Iterator[Row]:
+    """Per delivered network (those named in `only`, all where it is empty) the float row, then one per pair of bits and
+    number of epochs."""
     kept = run.folder.root / "precision.jsonl"
     done = {row["made_of"]: row for row in map(json.loads, kept.read_text().splitlines())} if kept.exists() else {}
     for folder in run.folder.delivered():
+        if only and folder.name not in only:
+            continue
         seed = json.loads((folder / "metrics.json").read_text())["seed"]
         net, policy = load(folder)
         if len(net.architecture.exits) < 2:
@@ -130,11 +133,12 @@ def main() -> None:
     parser.add_argument("name", help="writes benchmarks/results/NAME.json")
     parser.add_argument("--bits", nargs="+", default=["8/8", "8/4", "4/8", "4/4"], metavar="B/B")
     parser.add_argument("--epochs", nargs="+", type=int, default=[0, 2], help="of the quantized phase")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NETWORK", help="folders below RUN/chosen; default all")
     parser.add_argument("--lr", type=float, default=TrainSettings().quantized_lr, help="its peak learning rate")
     given = parser.parse_args()
     bits = [(int(pair.split("/")[0]), int(pair.split("/")[1])) for pair in given.bits]
     run = Run.stored(given.run)
-    found = list(rows(run, bits, given.epochs, given.lr))
+    found = list(rows(run, bits, given.epochs, given.lr, given.only))
     result = record(
         "early-exit networks trained in float, at few bits: calibrated, and trained on to imitate themselves",
         run.recipe.policy.mac_rule, found, data=run.recipe.data.name, space=run.recipe.space.name,
