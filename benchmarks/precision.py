@@ -133,7 +133,9 @@ def main() -> None:
     parser.add_argument("name", help="writes benchmarks/results/NAME.json")
     parser.add_argument("--bits", nargs="+", default=["8/8", "8/4", "4/8", "4/4"], metavar="B/B")
     parser.add_argument("--epochs", nargs="+", type=int, default=[0, 2], help="of the quantized phase")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NETWORK", help="folders below RUN/chosen; default all")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NETWORK", help="folders below RUN/chosen; default all"
+    )
     parser.add_argument("--lr", type=float, default=TrainSettings().quantized_lr, help="its peak learning rate")
     given = parser.parse_args()
     bits = [(int(pair.split("/")[0]), int(pair.split("/")[1])) for pair in given.bits]
