@@ -8,7 +8,11 @@ Writes benchmarks/results/zniber-networks.json and prints our ratios to the stat
   networks by what their branches add. (Their factors, 1.54 to 1.91, are savings of 35 to 48 %, which is what they give
   for cumulative energy x the backbone's latency; so that is our side of it.) In the one with a single early exit the
   factor gives the share, and with it ET_avg / (mean energy x mean latency), which must meet the authors' value.
-* With --shares FILE, a JSON object such as {"6,11": [0.7, 0.3], ...} of measured shares, ET_avg is ranked too.
+* With --run RUN, a run of the space `zniber` on CIFAR-10, samples leave as they do slices of its supernet, of its
+  width and at 8 bits, on its select split, and ET_avg of the six, at full width's costs, is ranked too: for each of the
+  paper's thresholds, the same for all six, and with each network at that threshold whose loss of accuracy below the
+  final exit is nearest to the authors' (below the best of their 83 networks), as theirs had thresholds of their own. A
+  stand-in for networks trained one by one at full width.
 
 Every head is a single linear layer; 8 bits; CIFAR-10 at 3x32x32. Ratios are what to read: absolute figures differ by
 factors between cost models.
@@ -17,7 +21,6 @@ factors between cost models.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,18 +28,27 @@ from scipy.stats import kendalltau, spearmanr
 
 from offramp.architecture import Architecture
 from offramp.cost import Mapping, Reference, backbone_alone, map_network
+from offramp.cost.mapping import Mode
+from offramp.pipeline import Run
+from offramp.policy import Policy, operate
 from offramp.run_folder import write_json
+from offramp.search.oneshot import OneShot
 from offramp.spaces import space
+from offramp.spaces.zniber import ZniberOptions
 from record import RESULTS, record
 
 DEVICE = "quad-edge-tpu"
-SETTINGS = (("1 core", 1, "wait"), ("4 cores, wait", 4, "wait"), ("4 cores, speculate", 4, "speculate"))
+SETTINGS: tuple[tuple[str, int, Mode], ...] = (
+    ("1 core", 1, "wait"), ("4 cores, wait", 4, "wait"), ("4 cores, speculate", 4, "speculate"),
+)  # fmt: skip
+RANKS = "rank correlation of the six: "
 
 
 class Published(NamedTuple):
     """The authors' values: ET_avg in J x cycles, means in cycles and uJ, ET of their static reference over ET_avg."""
 
     exits: tuple[int, ...]
+    accuracy: float
     et_avg: float
     mean_cycles: float
     mean_uj: float
@@ -44,14 +56,15 @@ class Published(NamedTuple):
 
 
 SIX = (
-    Published((6, 11), 374, 493_035, 610, 1.90),
-    Published((2, 8, 11), 375, 468_141, 555, 1.91),
-    Published((0, 4, 5, 7, 11), 389, 483_589, 540, 1.87),
-    Published((2, 3, 4, 5, 9, 11), 476, 551_671, 624, 1.54),
-    Published((0, 1, 5, 8, 9, 11), 484, 571_342, 638, 1.59),
-    Published((2, 3, 4, 5, 6, 9, 11), 492, 553_602, 625, 1.55),
+    Published((6, 11), 0.8728, 374, 493_035, 610, 1.90),
+    Published((2, 8, 11), 0.8735, 375, 468_141, 555, 1.91),
+    Published((0, 4, 5, 7, 11), 0.8804, 389, 483_589, 540, 1.87),
+    Published((2, 3, 4, 5, 9, 11), 0.8840, 476, 551_671, 624, 1.54),
+    Published((0, 1, 5, 8, 9, 11), 0.8851, 484, 571_342, 638, 1.59),
+    Published((2, 3, 4, 5, 6, 9, 11), 0.8854, 492, 553_602, 625, 1.55),
 )
 KNOWN, KNOWN_SHARES = (3, 5, 8, 11), (0.255, 0.153, 0.311, 0.281)
+BEST_ACCURACY = 0.889  # of the 83 networks that they searched
 KNOWN_ET, KNOWN_BACKBONE_ET, KNOWN_FULL_ET = 563.5, 1137.7, 1.32e-3 * 1_161_431
 
 
@@ -112,11 +125,40 @@ def ranks(ours: list[float], theirs: list[float]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def measure(label: str, cores: int, mode: str, measured: dict[str, list[float]]) -> list[dict[str, Any]]:
+class Left(NamedTuple):
+    """How the samples of a split leave a network at a threshold."""
+
+    threshold: float
+    shares: tuple[float, ...]
+    accuracy: float
+    final_accuracy: float
+
+
+def leaving(run: Run) -> dict[str, dict[str, Left]]:
+    """By way of setting thresholds, and by network: slices of the run's supernet at 8 bits, on its select split."""
+    evaluate = run.evaluator()
+    assert isinstance(evaluate, OneShot)
+    options = {"width": run.recipe.space.options.get("width", 1.0), "bits": [(8, 8)], "heads": ["single"]}
+    largest = space("zniber", run.space.input, run.space.classes, **options).largest()
+    found: dict[str, dict[str, Left]] = {}
+    for published in SIX:
+        name, table = name_of(published.exits), evaluate.table(largest.with_exits(published.exits))
+        every = []
+        for threshold in ZniberOptions().thresholds:
+            at = operate(Policy("max_probability", (threshold,) * (table.exits - 1)), table, (0.0,) * table.exits)
+            every.append(Left(threshold, tuple(at.utilisation), at.accuracy, float(table.exit_accuracy[-1])))
+            found.setdefault(f"threshold {threshold} for all", {})[name] = every[-1]
+        lost = BEST_ACCURACY - published.accuracy
+        nearest = min(every, key=lambda left: abs(left.final_accuracy - left.accuracy - lost))
+        found.setdefault("each at the authors' loss of accuracy", {})[name] = nearest
+    return found
+
+
+def measure(label: str, cores: int, mode: Mode, measured: dict[str, dict[str, Left]]) -> list[dict[str, Any]]:
     """Every row of one setting."""
     common = {"setting": label, "cores": cores, "mode": mode, "device": DEVICE, "bits": "8/8"}
     backbone = backbone_alone(network((11,)), DEVICE, cores=cores)
-    mapping = map_network(network(KNOWN), DEVICE, mode, "et", KNOWN_SHARES, cores)  # type: ignore[arg-type]
+    mapping = map_network(network(KNOWN), DEVICE, mode, "et", KNOWN_SHARES, cores)
     rows: list[dict[str, Any]] = [
         {"name": name_of(KNOWN), **common, **static(mapping, backbone), **with_shares(mapping, backbone, KNOWN_SHARES),
          "their_saving_over_backbone_alone": 1 - KNOWN_ET / KNOWN_BACKBONE_ET,
@@ -124,15 +166,11 @@ def measure(label: str, cores: int, mode: str, measured: dict[str, list[float]])
     ]  # fmt: skip
     found = []
     for published in SIX:
-        name, count = name_of(published.exits), len(published.exits)
-        given = measured.get(name)
-        shares = tuple(given) if given else (*[0.0] * (count - 1), 1.0)
-        mapping = map_network(network(published.exits), DEVICE, mode, "et", shares, cores)  # type: ignore[arg-type]
-        row = {"name": name, **common, **static(mapping, backbone),
+        count = len(published.exits)
+        mapping = map_network(network(published.exits), DEVICE, mode, "et", (*[0.0] * (count - 1), 1.0), cores)
+        row = {"name": name_of(published.exits), **common, **static(mapping, backbone),
                "their_static_et": published.et_avg * published.factor, "their_et_avg": published.et_avg,
                "their_factor": published.factor}  # fmt: skip
-        if given:
-            row |= with_shares(mapping, backbone, shares)
         if count == 2:
             row |= implied_share(mapping, backbone, published)
         found.append(row)
@@ -140,13 +178,26 @@ def measure(label: str, cores: int, mode: str, measured: dict[str, list[float]])
     for row in found:
         row["static_over_first"] = row["full_energy_x_backbone_latency"] / first["full_energy_x_backbone_latency"]
         row["their_static_over_first"] = row["their_static_et"] / first["their_static_et"]
-    pairs = [("static reference", "static_over_first", "their_static_over_first")]
-    if all("et_avg" in row for row in found):
-        pairs.append(("ET_avg", "et_avg", "their_et_avg"))
-    for what, ours, theirs in pairs:
-        rank = ranks([row[ours] for row in found], [row[theirs] for row in found])
-        rows.append({"name": f"rank correlation of the six: {what}", **common, **rank})
+    rank = ranks([row["static_over_first"] for row in found], [row["their_static_over_first"] for row in found])
+    rows.append({"name": f"{RANKS}static reference", **common, **rank})
+    for way, by_name in measured.items():
+        about = {**common, "thresholds": way}
+        here = [with_left(published, by_name[name_of(published.exits)], about, backbone) for published in SIX]
+        rank = ranks([row["et_avg"] for row in here], [row["their_et_avg"] for row in here])
+        rows += [*here, {"name": f"{RANKS}ET_avg, {way}", **about, **rank}]
     return rows + found
+
+
+def with_left(published: Published, left: Left, about: dict[str, Any], backbone: Reference) -> dict[str, Any]:
+    """One of the six with the shares that leave at a threshold."""
+    mapping = map_network(network(published.exits), DEVICE, about["mode"], "et", left.shares, about["cores"])
+    found = with_shares(mapping, backbone, left.shares)
+    return {
+        "name": name_of(published.exits), **about, "threshold": left.threshold, "accuracy": left.accuracy,
+        "final_accuracy": left.final_accuracy, **found,
+        "factor": 1 / (1 - found["saving_over_full_energy_x_backbone_latency"]),
+        "their_et_avg": published.et_avg, "their_factor": published.factor, "their_accuracy": published.accuracy,
+    }  # fmt: skip
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -168,6 +219,11 @@ def show(rows: list[dict[str, Any]]) -> None:
                 print(f"    share of the early exit that gives the authors' factor: {row['implied_share']:.3f}; with "
                       f"it ET_avg / (mean E x mean T) {row['et_avg_over_product_of_means']:.3f}, "
                       f"authors {row['their_et_avg_over_product_of_means']:.3f}")  # fmt: skip
+        for row in (row for row in here if "factor" in row and row["thresholds"].startswith("each")):
+            shares = " ".join(f"{share:.2f}" for share in row["shares"])
+            print(f"  {row['name']:>20} at {row['threshold']}: {row['accuracy']:.1%}, final exit "
+                  f"{row['final_accuracy']:.1%}, shares {shares}, factor {row['factor']:.2f} "
+                  f"(authors {row['their_factor']})")  # fmt: skip
         for row in ranked:
             print(f"  {row['name']}: Spearman {row['spearman']:.3f} (p = {row['spearman_p']:.3f}), "
                   f"Kendall {row['kendall']:.3f} (p = {row['kendall_p']:.3f}), n = {row['n']}")  # fmt: skip
@@ -175,11 +231,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shares", type=Path, help="JSON: shares measured for each of the six networks")
+    parser.add_argument("--run", type=Path, help="a run of the space zniber: shares from slices of its supernet")
     options = parser.parse_args()
-    measured = json.loads(options.shares.read_text()) if options.shares else {}
-    if unknown := measured.keys() - {name_of(published.exits) for published in SIX}:
-        parser.error(f"{options.shares} names {sorted(unknown)}; a network is named as {name_of(SIX[0].exits)!r} is")
+    run = Run.stored(options.run) if options.run else None
+    measured = leaving(run) if run else {}
     rows = [row for setting in SETTINGS for row in measure(*setting, measured)]
     show(rows)
     what = (
@@ -187,7 +242,11 @@ def main() -> None:
         "ahead; every mapping is for least ET, by the published shares or, where none are known, for full depth; "
         "single heads; n = 1 as costs are deterministic"
     )
-    write_json(RESULTS / "zniber-networks.json", record(what, "executed", rows))
+    about = {} if run is None else {"shares_of": {
+        "space": run.recipe.space.model_dump(mode="json"), "split": "select", "n": run.recipe.search.images,
+        "supernet_epochs": run.recipe.supernet.epochs,
+    }}  # fmt: skip
+    write_json(RESULTS / "zniber-networks.json", record(what, "executed", rows, **about))
 
 
 if __name__ == "__main__":
