@@ -6,6 +6,9 @@ rest. The network's own work is batch norms and inference; everything else is ov
 
     OFFRAMP_DATA=... python benchmarks/candidate_cost.py [RECIPE ...]
 
+Where a space has one backbone (`zniber`), the branches are scored together once for each choice of bits, and what the
+first candidate pays is shared by `count`: read such figures with that in mind.
+
 The supernet is untrained: that changes nothing about the work of its networks. The surrogate is timed apart, with as
 many trials as the recipe's search has when its first and its last batch are proposed; their metrics are made up. Its
 share is that of a whole search: the mean of both, times the number of batches, over the number of candidates.
@@ -96,6 +99,8 @@ def evaluated(run: Run, count: int) -> tuple[Clock, float]:
     clock, evaluate, study = Clock(), run.evaluator(), run.study
     evaluate(run.space.decode(study.problem.canonical((0,) * len(run.space.genes))))  # what torch sets up at first
     evaluate._tables.clear()
+    if isinstance(evaluate, oneshot.OneShot):
+        evaluate._said.clear()
     proposer = run._proposer("random", study)
     evaluate._thresholds = Counted(clock, evaluate._thresholds)
     with (

@@ -5,7 +5,7 @@ Takes the early-exit networks that a run delivered in float (one per seed), quan
 anew on select for the mean MACs of the float network's. Then, on images of test:
 
 * ONNX Runtime runs the file of `export_onnx`, as its own check does: on how many images, with early exits, are class
-  and exit the eager network's.
+  and exit the eager network's. The check refuses a file that is too far off, which ends this script.
 * At 8/8 bits LiteRT runs the stages of `export_tflite`, image by image: the same, every exit alone as well, and the
   accuracy of both. Needs `ethos-u-vela` and `ai-edge-litert`.
 
@@ -27,6 +27,7 @@ from offramp.cost import cost
 from offramp.data import Split
 from offramp.deliver import load
 from offramp.export import StagedModel, export_onnx, export_tflite
+from offramp.export._session import forced
 from offramp.nn import EarlyExitNet
 from offramp.pipeline import Run
 from offramp.policy import Policy
@@ -70,7 +71,7 @@ def by_litert(net: EarlyExitNet, policy: Policy, run: Run, shown: Split) -> Row:
         every = net(shown.images.float())[..., : net.architecture.classes].argmax(-1).numpy()
     said, taken = net.infer(shown.images.float(), policy)
     eager, labels, exits = said.argmax(1).numpy(), shown.labels.numpy(), every.shape[1]
-    alone = [tuple(0.0 if i == e else np.inf for i in range(exits - 1)) for e in range(exits)]
+    alone = [tuple(forced(e, exits)) for e in range(exits)]
     with (
         TemporaryDirectory() as made,
         track(f"stages of {policy.exits} exits under LiteRT", len(shown) * (1 + exits)) as bar,

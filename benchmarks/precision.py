@@ -31,7 +31,7 @@ from offramp.progress import track
 from offramp.run_folder import identity, write_json
 from offramp.training import TrainSettings, score
 from offramp.training._quantized import quantized
-from record import RESULTS, record
+from record import RESULTS, commit, record
 
 Row = dict[str, Any]
 Bits = tuple[int, int]
@@ -64,12 +64,15 @@ def scored(net: EarlyExitNet, run: Run, policy: Policy, spend: float | None) -> 
 
 
 def tuned(select: ScoreTable, leaving: Sequence[float], spend: float, measure: str) -> Policy:
+    """For the most accuracy within `spend` mean MACs on select."""
     return tune(select, leaving, Goal.accuracy_at_cost(spend), measures=measure).policy
 
 
 def rows(run: Run, bits: Sequence[Bits], epochs: Sequence[int], lr: float, only: Sequence[str]) -> Iterator[Row]:
-    """Per delivered network (those named in `only`, all where it is empty) the float row, then one per pair of bits and
-    number of epochs."""
+    """Per delivered network the float row, then one per pair of bits and number of epochs.
+
+    `only`: names of networks; all where it is empty.
+    """
     kept = run.folder.root / "precision.jsonl"
     done = {row["made_of"]: row for row in map(json.loads, kept.read_text().splitlines())} if kept.exists() else {}
     for folder in run.folder.delivered():
@@ -82,14 +85,19 @@ def rows(run: Run, bits: Sequence[Bits], epochs: Sequence[int], lr: float, only:
         plain, spend = scored(net, run, policy, None)
         yield {"name": "float", "network": folder.name, "seed": seed, "epochs": 0, "drop": 0.0} | plain
         for pair, count in product(bits, epochs):
-            made_of = identity(folder.name, pair, count, lr, net.architecture.key, plain["exit_accuracy"])
+            made_of = identity(
+                folder.name, pair, count, lr, run.recipe.train.model_dump(), plain["exit_accuracy"], commit()
+            )
             if made_of not in done:
                 begun = perf_counter()
                 few = trained(run, net, pair, count, lr, seed, f"{folder.name} at {pair[0]}/{pair[1]} bits")
                 seconds = round(perf_counter() - begun, 1)
                 row, _ = scored(few, run, policy, spend)
                 name = f"{pair[0]}/{pair[1]}"
-                about = {"name": name, "bits": name, "network": folder.name, "seed": seed, "epochs": count, "lr": lr}
+                about = {
+                    "name": name, "bits": name, "network": folder.name, "seed": seed, "epochs": count, "lr": lr,
+                    "commit": commit(),
+                }  # fmt: skip
                 drops = {
                     "drop": plain["accuracy"] - row["accuracy"],
                     "final_exit_drop": plain["final_exit_accuracy"] - row["final_exit_accuracy"],

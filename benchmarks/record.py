@@ -40,6 +40,8 @@ def hardware() -> str:
 
 
 def commit() -> str:
-    """Of the code that made the figures; "none" outside a repository."""
-    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "--verify", "-q", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True).stdout.strip() or "none"
+    """Of the code that made the figures, with "+" where it has been changed since; "none" outside a repository."""
+    git, here = ["git", "-C", str(Path(__file__).parent)], ["--", "*.py", "../src"]
+    found = subprocess.run([*git, "rev-parse", "--short", "--verify", "-q", "HEAD"], capture_output=True, text=True)
+    changed = subprocess.run([*git, "status", "--porcelain", *here], capture_output=True, text=True)
+    return (found.stdout.strip() or "none") + ("+" if changed.stdout.strip() else "")

@@ -33,7 +33,7 @@ from offramp.pipeline import Run
 from offramp.policy import Policy, operate
 from offramp.run_folder import write_json
 from offramp.search.oneshot import OneShot
-from offramp.spaces import space
+from offramp.spaces import Candidate, space
 from offramp.spaces.zniber import ZniberOptions
 from record import RESULTS, record
 
@@ -134,7 +134,7 @@ class Left(NamedTuple):
     final_accuracy: float
 
 
-def leaving(run: Run) -> dict[str, dict[str, Left]]:
+def shares_of(run: Run) -> dict[str, dict[str, Left]]:
     """By way of setting thresholds, and by network: slices of the run's supernet at 8 bits, on its select split."""
     evaluate = run.evaluator()
     assert isinstance(evaluate, OneShot)
@@ -142,7 +142,12 @@ def leaving(run: Run) -> dict[str, dict[str, Left]]:
     largest = space("zniber", run.space.input, run.space.classes, **options).largest()
     found: dict[str, dict[str, Left]] = {}
     for published in SIX:
-        name, table = name_of(published.exits), evaluate.table(largest.with_exits(published.exits))
+        name, network = name_of(published.exits), largest.with_exits(published.exits)
+        try:
+            run.space.encode(Candidate(network, (0.7,) * (len(published.exits) - 1)))
+        except ValueError as error:
+            raise SystemExit(f"{run.folder.root}: its supernet does not hold the network {name}: {error}") from error
+        table = evaluate.table(network)
         every = []
         for threshold in ZniberOptions().thresholds:
             at = operate(Policy("max_probability", (threshold,) * (table.exits - 1)), table, (0.0,) * table.exits)
@@ -234,16 +239,17 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a run of the space zniber: shares from slices of its supernet")
     options = parser.parse_args()
     run = Run.stored(options.run) if options.run else None
-    measured = leaving(run) if run else {}
+    measured = shares_of(run) if run else {}
     rows = [row for setting in SETTINGS for row in measure(*setting, measured)]
     show(rows)
     what = (
         "published networks of Zniber et al. costed by our model: one core, four cores, branches that wait or run "
-        "ahead; every mapping is for least ET, by the published shares or, where none are known, for full depth; "
-        "single heads; n = 1 as costs are deterministic"
+        "ahead; every mapping is for least ET, by the published shares, by those of slices of a supernet (rows with "
+        "`thresholds`), or for full depth; single heads; costs are deterministic"
     )
     about = {} if run is None else {"shares_of": {
-        "space": run.recipe.space.model_dump(mode="json"), "split": "select", "n": run.recipe.search.images,
+        "space": run.recipe.space.model_dump(mode="json"), "split": "select",
+        "n": min(run.recipe.search.images or len(run.task.select), len(run.task.select)),
         "supernet_epochs": run.recipe.supernet.epochs,
     }}  # fmt: skip
     write_json(RESULTS / "zniber-networks.json", record(what, "executed", rows, **about))

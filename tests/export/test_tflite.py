@@ -239,16 +239,21 @@ def test_biases_far_above_their_weights_are_kept(size):
     images = random_images(plain.architecture, 20)
     net = quantize(plain, images)
     with torch.no_grad():
-        net.ordered[0].blocks[0][0].conv.bias[0] = 3e5  # and a channel of a convolution, beyond what is ever read
+        for layer in (net.ordered[0].blocks[0][0].conv, net.ordered[0].blocks[1].depthwise.conv):
+            layer.bias[0] = 3e5  # so large that this channel's output is always clipped
+        net.ordered[0].exit.classifier.weight[0] *= 1e-9
     (graph,) = stage_graphs(net, images)
     run = Inspected(graph)
     x = (net.enter(images[:1].float()) / positive(net.entry.step)).round() + net.entry.zero - 128
     run.run(x.detach().permute(0, 2, 3, 1).numpy().astype(np.int8))
     scales = run.real(run.names["backbone.blocks.1.squeeze.expand"]).flatten()
     assert scales.numpy() == pytest.approx(np.linspace(-2, 2, 8) / 6 + 0.5, abs=1.001 / 255 + 1e-4)
-    first = run.real(run.names["backbone.blocks.0.conv"])
-    wanted = net.ordered[0].blocks[0](net.enter(images[:1].float()))
-    assert (first - wanted).abs().max() / positive(net.ordered[0].blocks[0][0].act[-1].step) < 1.001
+    for title, layer in eager_layers(net.ordered[0]).items():
+        if title in ("backbone.blocks.0.conv", "backbone.blocks.1.depthwise", "branch.classifier"):
+            tensor = run.graph.tensors[run.names[title]]
+            wanted = layer(*map(run.real, run.inputs_of(title)))
+            found = run.real(run.names[title]).reshape(wanted.shape)
+            assert (found - wanted).abs().max() / tensor.scales[0] < 1.001, title
 
 
 @pytest.fixture(scope="module")
@@ -361,6 +366,9 @@ def test_what_cannot_be_written_is_named(tmp_path):
     )
     with pytest.raises(ValueError, match=r"stage 1: layer backbone.blocks.0.resize resizes 4 x 4 to 9 x 9 bicubically"):
         written(quantized(resized))
+    net.ordered[0].blocks[0][0].conv.bias.data.fill_(torch.inf)
+    with pytest.raises(ValueError, match=r"stage 0: layer backbone.blocks.0.conv has a bias that is not finite"):
+        written(net)
     assert not (tmp_path / "none").exists()
 
 

@@ -59,11 +59,21 @@ def test_one_backbone_is_run_once_for_each_choice_of_bits(data, runs):
     assert {len(a.exits) for a in asked} != {11}
     for architecture in asked:
         table = evaluate.table(architecture)
-        np.testing.assert_allclose(table.logits, alone(evaluate, data, architecture), rtol=1e-5, atol=1e-5)
+        assert np.array_equal(table.logits, alone(evaluate, data, architecture))
         assert table.labels.tolist() == data.select.labels[draw_images(40, 40)].tolist()
     pairs = {a.precision for a in asked}
     assert len(pairs) == 3
     assert runs == [11] * 2 * len(pairs)  # by either head
+
+
+@pytest.mark.parametrize("options", [{"exits": []}, {"exits": [2, 5]}, {"heads": ["double"]}], ids=str)
+def test_also_with_fewer_choices(data, runs, options):
+    found = space("zniber", (1, 16, 16), 4, width=0.1, bits=[(8, 8)], **options)
+    evaluate = one_shot(found, data)
+    for seed in range(4):
+        architecture = found.sample(seed)
+        assert np.array_equal(evaluate.table(architecture).logits, alone(evaluate, data, architecture))
+    assert len(runs) == len(found.cover())
 
 
 def test_other_spaces_are_scored_network_by_network(data, runs):

@@ -127,6 +127,20 @@ def backbones_of(found):
 
 
 @every_space
+def test_a_space_of_one_backbone_has_one_and_covers_all_branches(found):
+    def branches(architecture):
+        return {(i, architecture.stages[i].exit) for i in architecture.exits}
+
+    assert found.one_backbone == (found.name == "zniber")
+    if found.one_backbone:
+        some = [found.sample(seed) for seed in range(40)] + [found.smallest(), found.largest()]
+        blocks = {tuple(stage.blocks for stage in architecture.stages) for architecture in (*some, *found.cover())}
+        assert len(blocks) == 1
+        assert not any(architecture.gated for architecture in some)
+        assert set.union(*map(branches, found.cover())) >= set.union(*map(branches, some))
+
+
+@every_space
 @pytest.mark.parametrize("count, variants", [(0, 0), (2, 3)])
 def test_the_networks_of_a_step(found, count, variants):
     networks = found.sandwich(np.random.default_rng(0), count, variants)

@@ -16,6 +16,7 @@ from offramp.nn.quantize import rounds
 from offramp.nn.rounding import RoundedConv, RoundedLayer, RoundedLinear, Rounding, positive
 
 _CLIPPED = 8  # bits from which on the integer type itself is the limit
+_LARGEST_BIAS = 2**30  # leaves half of a 32-bit sum to its products
 _PASSES_ON = {"MaxPool", "Flatten", "Reshape", "ReduceMax"}  # operators whose output has the input's step
 
 
@@ -116,8 +117,8 @@ def _integer_bias(
         return []
     unit = (steps[0] * steps[1]).astype(np.float32)
     integers = np.rint(stored[node.input[2]].astype(np.float64) / unit)
-    if np.abs(integers).max() > np.iinfo(np.int32).max:
-        return []
+    if np.abs(integers).max() > _LARGEST_BIAS:
+        return []  # stays float
     name = f"{node.output[0]}.bias"
     graph.initializer.append(numpy_helper.from_array(integers.astype(np.int32), f"{name}.integers"))
     graph.initializer.append(numpy_helper.from_array(unit, f"{name}.step"))

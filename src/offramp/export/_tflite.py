@@ -171,7 +171,7 @@ def _layer(layer: nn.Module, output: Quant) -> Values:
         output,
         integers.clamp(-127, 127).to(torch.int8).numpy(),
         steps.numpy(),
-        biases.double().numpy(),  # its range is checked where it is written
+        biases.double().numpy(),  # of any size: brought within 32 bits where it is written
     )
 
 

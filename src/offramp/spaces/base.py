@@ -48,6 +48,9 @@ class SearchSpace(ABC):
     once_for_all: bool = False
     """Whether the backbone is Once-for-All's: its supernet learns how large depthwise kernels become smaller ones,
     where others cut them out."""
+    one_backbone: bool = False
+    """Whether all networks have the same backbone, without gates, and `cover` holds every branch at its place: they
+    can be scored together then."""
 
     @abstractmethod
     def decode(self, genotype: Sequence[int]) -> Candidate:

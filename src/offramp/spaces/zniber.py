@@ -60,6 +60,7 @@ class ZniberSpace(SearchSpace):
     """
 
     name = "zniber"
+    one_backbone = True
 
     def __init__(self, input: tuple[int, int, int], classes: int, options: ZniberOptions | None = None) -> None:
         self.input, self.classes = input, classes

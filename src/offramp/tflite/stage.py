@@ -22,7 +22,7 @@ _SAME, _VALID = 0, 1
 _FUSED = {None: 0, "relu": 1, "relu6": 3}
 _ALONE = {"relu": "RELU", "relu6": "RELU6", "hardswish": "HARD_SWISH"}
 _LARGEST_WEIGHT = 127
-_LARGEST_BIAS = 2**30  # leaves the other half of the sum's range to the products
+_LARGEST_BIAS = 2**30  # leaves half of a sum's 32 bits to its products: room for 33,155 of 127 x 255
 _LARGEST_STRIDE = 3  # of a depthwise convolution, on Ethos-U
 
 
@@ -129,6 +129,8 @@ class _Lowering:
         return self._multiply(name, layer, value, x, output, act)
 
     def _multiply(self, name: str, layer: Layer, value: Values, x: Node, output: Quant, act: str | None) -> Node:
+        if value.bias is not None and not np.isfinite(value.bias).all():
+            raise ValueError(f"{self.where}: layer {name} has a bias that is not finite")
         value = _within_int32(value)
         assert value.weight is not None
         assert value.steps is not None
@@ -245,8 +247,8 @@ class _Lowering:
 def _within_int32(value: Values) -> Values:
     """The same in larger steps for channels whose bias lies beyond what a 32-bit sum has room for.
 
-    Their weights are nothing beside their bias (a squeeze-excite that training switched off has such), so that rounding
-    them more coarsely changes nothing that eight bits of output would show.
+    A squeeze-excite that training switched off has such. Where the bias is that large, what rounding the weights more
+    coarsely changes in their products is small beside it: in eight bits of output it does not show.
     """
     assert value.weight is not None
     assert value.steps is not None

@@ -47,11 +47,12 @@ def quantized(
         return likeness(net(images), target, net.architecture.classes, settings.temperature)
 
     if settings.quantized_epochs:
-        # Never by Muon: its steps are as long however small the gradient, so they undo a trained network.
+        # Muon's steps are as long as its rate says, however small the gradient: at the rate of the float phases they
+        # undo a trained network.
         slower = settings.model_copy(update={"lr": settings.quantized_lr, "optimiser": "sgd"})
         fit(
             net.train(), lambda _epoch, _step: loss, data, slower, settings.quantized_epochs,
-            seed=seed, identity=f"{identity}, quantized",
+            seed=seed, identity=f"{identity}, quantized by SGD",
             checkpoint=None if checkpoint is None else quantized_checkpoint(checkpoint), track=track,
         )  # fmt: skip
     return net.eval()

@@ -66,7 +66,7 @@ class TrainSettings(DistilSettings):
     joint_epochs: PositiveInt = 18
     final_weight: PositiveFloat = Field(1.0, description="weight of the final exit's loss; the others weigh 1")
     quantized_epochs: NonNegativeInt = _optional(4, description="further ones at few bits, where the network has them")
-    quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these, which are SGD's")
+    quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these epochs, always SGD's")
     inherit: bool = Field(True, description="start from the supernet's weights; otherwise from scratch")
 
     @property
