@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from offramp.architecture import Architecture
 from offramp.cli import app, main
+from offramp.cli._print import print_table
 from offramp.cost import cost
 from offramp.cost.tables import Built
 from offramp.layers import layers
@@ -31,6 +32,14 @@ def architecture(tmp_path):
     path = tmp_path / "architecture.json"
     path.write_text(call("sample", "offramp", "--seed", "3", "--input", "1x16x16", "--classes", "4").stdout)
     return path
+
+
+def test_a_table_in_a_pipe_shows_every_figure(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    rows = [[f"network-{i}", *(f"0.0{i}{column}345678" for column in range(12))] for i in range(3)]
+    print_table("some", ["network", *(f"column {column}" for column in range(12))], rows)
+    said = capsys.readouterr().out
+    assert all(cell in said for row in rows for cell in row)
 
 
 def test_help_and_light_commands_import_neither_torch_nor_optuna():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 
 stdout = Console()
 stderr = Console(stderr=True)
+_WIDEST = 240  # columns of a table in a log or a pipe, for which rich takes 80
 
 
 def print_line(text: str) -> None:
@@ -19,13 +21,14 @@ def print_line(text: str) -> None:
 
 
 def print_table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table, its first column to the left and the others to the right."""
+    """A table, its first column to the left and the others to the right; figures are wrapped rather than cut."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(str, row))
-    stdout.print(table)
+    known = stdout.is_terminal or "COLUMNS" in os.environ
+    (stdout if known else Console(width=_WIDEST)).print(table)
 
 
 def print_json(value: Any) -> None:
