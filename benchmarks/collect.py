@@ -137,6 +137,32 @@ def et_saving(row: Row, statics: list[Row], run: RunFolder) -> Row:
     }  # fmt: skip
 
 
+def tuned(rows: list[Row], run: RunFolder) -> list[Row]:
+    """Networks whose thresholds came from the search, with thresholds of their `device_curve.json` in their stead.
+
+    Once the most accurate that are no dearer on select, once the cheapest that are no less accurate there; both are
+    told on test.
+    """
+    found = []
+    for row in (row for row in rows if row["kind"] == "early-exit" and row["thresholds"] == "genes"):
+        folder = run.chosen(row["network"])
+        if not (folder / "device_curve.json").exists():
+            continue
+        own = json.loads((folder / "metrics.json").read_text())["select"]
+        stored = json.loads((folder / "device_curve.json").read_text())
+        metric, points = stored["metric"], stored["points"]
+        ways = {
+            "at equal cost": [p for p in points if p["select"][metric] <= own[metric]][-1:],
+            "as accurate": [p for p in points if p["select"]["accuracy"] >= own["accuracy"]][:1],
+        }
+        for way, (point,) in ((way, chosen) for way, chosen in ways.items() if chosen):
+            test = {key: value for key, value in point["test"].items() if key in ("accuracy", "mean_macs", "et_avg")}
+            about = {"of": row["network"], "tuned_for": metric, "utilisation": point["utilisation"]}
+            shared = {key: row[key] for key in (*_SHARED, "bits", "device", "mapping") if key in row}
+            found.append({"name": f"{row['name']} tuned, {way}", **about, **test, **shared})
+    return found
+
+
 def _needed(accuracy: float, metric: str, points: list[Row]) -> float | None:
     return cost_at(accuracy, [p[metric] for p in points], [p["accuracy"] for p in points])
 
@@ -190,7 +216,7 @@ def collected(run: RunFolder, recipe: str, note: str) -> Row:
     """What is told of one run, and its rows."""
     log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
     trained = delivered(run)
-    rows = trained + savings(trained, run) + searched(run)
+    rows = trained + savings(trained, run) + tuned(trained, run) + searched(run)
     found = record(
         f"networks trained by {recipe}, and its search beside random search",
         rows[0]["mac_rule"] if rows else "none: no rows",

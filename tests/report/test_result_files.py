@@ -151,6 +151,28 @@ def test_an_accuracy_that_is_not_reached_gives_no_cut(script, on_device, tmp_pat
     assert "et_cut" not in next(row for row in rows if row["name"] == "frugal as accurate as static-8")
 
 
+def test_thresholds_of_the_search_are_told_beside_tuned_ones(script, on_device, tmp_path):
+    folder = copytree(on_device, tmp_path / "mine")
+    chosen = folder / "chosen" / "frugal"
+    metrics = json.loads((chosen / "metrics.json").read_text())
+    assert not any("tuned" in name for name in names(collect(script, folder, tmp_path)))
+    (chosen / "metrics.json").write_text(json.dumps(metrics | {"thresholds": "genes"}))
+    rows = {row["name"]: row for row in collect(script, folder, tmp_path)["rows"] if " tuned, " in row["name"]}
+    assert list(rows) == ["frugal tuned, at equal cost", "frugal tuned, as accurate"]
+    points = json.loads((chosen / "device_curve.json").read_text())["points"]
+    cheap = [p for p in points if p["select"]["et_avg"] <= metrics["select"]["et_avg"]]
+    good = [p for p in points if p["select"]["accuracy"] >= metrics["select"]["accuracy"]]
+    wanted = {
+        "frugal tuned, at equal cost": max(cheap, key=lambda p: p["select"]["accuracy"]),
+        "frugal tuned, as accurate": min(good, key=lambda p: p["select"]["et_avg"]),
+    }
+    for name, point in wanted.items():
+        assert {key: rows[name][key] for key in ("accuracy", "et_avg")}.items() <= point["test"].items()
+        assert (rows[name]["of"], rows[name]["bits"], rows[name]["split"]) == ("frugal", "8/8", "test")
+    (chosen / "device_curve.json").unlink()
+    assert not any("tuned" in name for name in names(collect(script, folder, tmp_path)))
+
+
 def test_the_searchs_best_has_its_et_and_runs_of_several_bits_share_a_file(script, on_device, tmp_path):
     first = collect(script, on_device, tmp_path, "--name", "8/8")
     row = next(row for row in first["rows"] if row["name"] == "8/8 one-shot search")
