@@ -8,6 +8,7 @@ import pytest
 from offramp import data
 from offramp.claim import claim_data, claim_recipe, claim_weights, rooted
 from offramp.data import Split
+from offramp.pipeline import Run
 from offramp.recipe import Recipe, RecipeError
 from offramp.run_folder import RunFolder
 from offramp.spaces import space
@@ -99,6 +100,28 @@ def test_a_folder_in_which_nothing_was_computed_may_be_claimed_anew(folder):
     claim_data(data.task("digits", limit=300), folder)
     with pytest.raises(RecipeError, match="belongs to another run"):
         claim_recipe(Recipe.parse(MINIMAL), folder)
+
+
+def test_a_run_refused_before_it_began_leaves_the_folder_to_the_corrected_recipe(folder):
+    def open_run(*overrides):
+        recipe = Recipe.parse(
+            MINIMAL, overrides=["data.name=digits", "data.limit=300", "supernet.batch=64", *overrides]
+        )
+        return Run.open(recipe, folder.root)
+
+    with pytest.raises(RecipeError, match="this cannot be done with digits"):
+        open_run("train.batch=5000").carry_out()
+    assert not folder.begun
+    assert not list(folder.root.glob("study.journal*"))
+    corrected = open_run("train.batch=32", "supernet.epochs=1")
+    folder.journal.touch()
+    with pytest.raises(RecipeError, match="belongs to another run"):
+        open_run("train.batch=5000")
+    folder.data.write_text('{"name": "other"}')
+    with pytest.raises(RecipeError, match="begun with other images"):  # a folder that something was made in is kept
+        corrected.carry_out()
+    assert folder.journal.exists()
+    assert folder.data.exists()
 
 
 def test_losses_of_an_earlier_version_are_not_changed_in_silence(folder):

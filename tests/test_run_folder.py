@@ -44,3 +44,15 @@ def test_a_file_is_read_whole_or_named(tmp_path):
     path.write_bytes(b"\xff")
     with pytest.raises(ValueError, match=r"x\.json is damaged"):
         read_json(path)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    mine, yours = RunFolder(tmp_path / "mine"), RunFolder(tmp_path / "yours")
+    told = r"another run is at work in .*mine; .* another --out"
+    with mine.held():
+        with pytest.raises(RuntimeError, match=told), RunFolder(mine.root).held():
+            pass
+        with yours.held():
+            pass
+    with mine.held():
+        pass

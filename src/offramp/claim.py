@@ -27,8 +27,7 @@ def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
         RecipeError: it does, and how it differs.
     """
     path, text = folder.recipe, recipe.to_toml()
-    begun = any(file.exists() for file in (folder.data, folder.supernet, folder.checkpoint, folder.journal))
-    if path.exists() and begun:
+    if path.exists() and folder.begun:
         stored = _stored(path)
         changed = differences(stored, tomllib.loads(text))
         refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]

@@ -76,15 +76,25 @@ class Run:
         return cls(Recipe.load(RunFolder(out).recipe, stored=True), out)
 
     def carry_out(self) -> None:
-        """All steps, in order."""
+        """All steps, in order.
+
+        Raises:
+            RecipeError: it cannot be done with these data, or the folder has another run's.
+            RuntimeError: another process is at work in the folder.
+        """
+        with self.folder.held():
+            self._carry_out()
+
+    def _carry_out(self) -> None:
         steps = ["search", "baseline", *(["retrain"] if self.recipe.search.retrain else []), "deliver", "report"]
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
-        claim_weights(self.recipe, self.task, self.space)
-        claim_data(self.task, self.folder)
-        if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
-            raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
-        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *self._samples()):
-            self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
+        begun = self.folder.begun
+        try:
+            self._claim()
+        except Exception:
+            if not begun:  # so that the folder takes the corrected recipe
+                self.folder.forget()
+            raise
         if self.needs_supernet:
             _ = self.supernet
         self.search()
@@ -93,6 +103,15 @@ class Run:
         self.deliver()
         self.report()
         self.folder.log("end")
+
+    def _claim(self) -> None:
+        """See that the recipe can be carried out, and the folder is its own."""
+        claim_weights(self.recipe, self.task, self.space)
+        claim_data(self.task, self.folder)
+        if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
+            raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
+        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *self._samples()):
+            self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
 
     @cached_property
     def task(self) -> Task:

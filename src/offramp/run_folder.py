@@ -6,9 +6,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +35,36 @@ class RunFolder:
         self.front = self.root / "front.json"
         self.report = self.root / "report.html"
         self.log_file = self.root / "log.jsonl"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything in it that a recipe's run has made."""
+        return any(file.exists() for file in (self.data, self.supernet, self.checkpoint, self.journal))
+
+    def forget(self) -> None:
+        """Take back what a run has written that was refused before it made anything."""
+        for path in (self.data, *self.root.glob(f"{self.journal.name}*")):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else's meanwhile, where the file system can tell.
+
+        Raises:
+            RuntimeError: another run is at work in it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise RuntimeError(
+                        f"another run is at work in {self.root}; let it end, stop it, or take another --out"
+                    ) from None
+                except OSError:
+                    pass  # a file system without locks
+            yield
 
     def chosen(self, name: str) -> Path:
         """The folder of a delivered network."""
