@@ -120,7 +120,7 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
         (["sample", "offramp", "--input", "32x32"], "3x32x32"),
         (["sample", "offramp", "--smallest", "--largest"], "exclude each other"),
         (["cost", "ARCHITECTURE", "--device", "abacus"], "known are analytic"),
-        (["front", "FOLDER"], "the search has not ended"),
+        (["front", "FOLDER"], "is not the folder of a run: it has no recipe.toml"),
         (["predict", "no.onnx", "no.png"], "no such file"),
         (["export", "FOLDER", "--tflite", "out", "--device", "quad-edge-tpu"], "no NPU"),
     ],
@@ -224,6 +224,11 @@ def test_a_damaged_front_is_named(content, complaint, tmp_path, monkeypatch, cap
     said = refused(["front", str(tmp_path)], monkeypatch, capsys)
     assert f"{tmp_path / 'front.json'} is damaged ({complaint}" in said
     assert WRITTEN_ANEW in said
+
+
+def test_a_run_that_is_still_searching_has_no_front(tmp_path, monkeypatch, capsys):
+    (tmp_path / "recipe.toml").touch()
+    assert "the search has not ended" in refused(["front", str(tmp_path)], monkeypatch, capsys)
 
 
 def test_a_damaged_architecture_is_named(architecture, monkeypatch, capsys):

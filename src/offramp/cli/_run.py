@@ -38,6 +38,8 @@ def run(
 def front(folder: Folder, as_json: Json = False) -> None:
     """Show the Pareto front of a run."""
     path = folder / "front.json"
+    if not path.exists() and not (folder / "recipe.toml").exists():
+        raise FileNotFoundError(f"{folder} is not the folder of a run: it has no recipe.toml")
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there: the search has not ended. Start `offramp run` again to go on.")
     stored = read_json(path, (*_FRONT, "evaluator", "trials"))
