@@ -92,6 +92,43 @@ def test_a_corrupt_image_is_named(pets, damage):
         data.task("folder", pets)
 
 
+def test_all_corrupt_images_are_named_at_once(tmp_path):
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            write(tmp_path / part / name, 12)
+    broken = [tmp_path / "train/dog/007.png", tmp_path / "test/cat/001.png", tmp_path / "test/dog/003.png"]
+    truncate(broken[0])
+    broken[1].write_bytes(b"not a picture")  # its header is damaged already, those of the others are not
+    Image.fromarray(np.zeros((6, 5), np.float32)).save(broken[2], "tiff")
+    with pytest.raises(data.DataError, match=r"^3 of 48 images cannot be read. Replace or remove them:") as caught:
+        data.task("folder", tmp_path)
+    lines = str(caught.value).splitlines()[1:]
+    assert [line.split(": ")[0].strip() for line in lines] == [str(file) for file in broken]
+    assert "not a readable image (" in lines[0]
+    assert "cannot identify" in lines[1]
+    assert "holds float pixels" in lines[2]
+    with pytest.raises(data.DataError, match=r"^2 of 24 images"):
+        data.read_split(tmp_path / "test", ("cat", "dog"), (3, 6, 5))
+
+
+def test_of_many_corrupt_images_twenty_are_listed(tmp_path):
+    write(tmp_path / "cat", 30)
+    write(tmp_path / "dog", 30)
+    for i in range(25):
+        truncate(tmp_path / "dog" / f"{i:03d}.png")
+    with pytest.raises(data.DataError, match=r"^25 of 60 images cannot be read") as caught:
+        data.task("folder", tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 22
+    assert "dog/019.png: not a readable image" in lines[20]
+    assert lines[21].strip() == "and 5 more"
+
+
+def test_a_network_of_two_channels_is_told_so_once(pets):
+    with pytest.raises(data.DataError, match=r"cat/000.png: an image file has 1 channel.*has 2\."):
+        data.read_split(pets, ("cat", "dog"), (2, 6, 5))
+
+
 def test_a_folder_that_is_none_or_empty_is_named(tmp_path):
     with pytest.raises(data.DataError, match="nowhere: no such folder"):
         data.task("folder", tmp_path / "nowhere")

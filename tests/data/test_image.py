@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from offramp.data import DataError
-from offramp.data.image import image_header, read_image, read_with_peak
+from offramp.data.image import image_files, image_header, read_image, read_with_peak
 
 
 def save(tmp_path, array, name="x.png", **options):
@@ -124,6 +124,17 @@ def test_a_photograph_is_turned_upright(tmp_path):
     file = save(tmp_path, pixels, exif=exif)
     assert image_header(file) == (False, (6, 4))
     assert np.array_equal(read_image(file, (3, 6, 4)).transpose(1, 2, 0), np.rot90(pixels, -1))
+
+
+def test_image_files_are_those_of_all_folders_within_in_order(tmp_path):
+    with pytest.raises(DataError, match=r"no images in this folder\. Images end in \.bmp"):
+        image_files(tmp_path)
+    for folder in ("b/deep", "a", ".cache", "b.png"):
+        (tmp_path / folder).mkdir(parents=True)
+    names = ["a/2.PNG", "b/deep/1.jpg", "b.png/0.gif", "c.tif"]
+    for name in [*names, "a/notes.txt", "a/._2.png", ".cache/3.png"]:
+        (tmp_path / name).touch()
+    assert image_files(tmp_path) == sorted(tmp_path / name for name in names)
 
 
 def test_errors_name_the_file_or_the_argument(tmp_path):

@@ -6,8 +6,8 @@ Nothing here imports torch before a name that needs it is used, so that `offramp
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from offramp.data._errors import DataError
-from offramp.data.image import read_image
+from offramp.data._errors import DataError, ImageError, unreadable
+from offramp.data.image import image_files, read_image
 
 if TYPE_CHECKING:
     from offramp.data._augment import Augment as Augment
@@ -35,15 +35,18 @@ _LAZY = {
 __all__ = [
     "Augment",
     "DataError",
+    "ImageError",
     "SearchData",
     "Split",
     "Task",
     "augment_batch",
     "batches",
+    "image_files",
     "names",
     "read_image",
     "read_split",
     "task",
+    "unreadable",
 ]
 
 

@@ -1,15 +1,16 @@
 """A folder of image files with one sub-folder per class."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from offramp.data._errors import DataError
+from offramp.data._errors import DataError, ImageError, unreadable
 from offramp.data._source import Images, Labelled, Options, Source, labelled
-from offramp.data.image import image_header, read_with_peak
+from offramp.data.image import SUFFIXES, image_header, is_image, read_with_peak
 
 _TWELVE_BITS = 4096
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+_SHOWN = 20  # of the images that cannot be read
 
 
 def read_folder(root: Path, options: Options) -> Source:
@@ -22,16 +23,15 @@ def read_folder(root: Path, options: Options) -> Source:
         )
     listed = [_list_images(part, classes) for part in parts]
     input = _common_input([file for files, _ in listed for file in files], options.size)
-    found = [
-        labelled(_read_all(files, input), labels, len(classes), part) for (files, labels), part in zip(listed, parts)
-    ]
+    images = _read_parts([files for files, _ in listed], input)
+    found = [labelled(read, labels, len(classes), part) for read, (_, labels), part in zip(images, listed, parts)]
     return Source(classes, found[0], found[1] if len(found) > 1 else None, flip=True, pad=max(1, input[1] // 8))
 
 
 def read_class_folders(root: Path, classes: tuple[str, ...], input: tuple[int, int, int]) -> Labelled:
     """`root/<class>/*.png` for classes already known; a class may be absent, but none may be new."""
     files, labels = _list_images(root, classes)
-    return labelled(_read_all(files, input), labels, len(classes), root)
+    return labelled(_read_parts([files], input)[0], labels, len(classes), root)
 
 
 def class_folders(root: Path) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def _list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.n
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (root / name).glob("*") if _is_image(path))
+        found = sorted(path for path in (root / name).glob("*") if is_image(path))
         files += found
         labels += [label] * len(found)
     if not files:
@@ -61,13 +61,13 @@ def _list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.n
     return files, np.array(labels, np.int64)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
 def _common_input(files: list[Path], size: tuple[int, int] | None) -> tuple[int, int, int]:
     """(C, H, W): one channel where every image is grey; `size`, or the size that all share."""
-    headers = [image_header(file) for file in files]
+    try:
+        headers = [image_header(file) for file in files]
+    except ImageError:
+        _read_parts([files], (1, 1, 1))  # raises for all that are unreadable, the pixels' errors included
+        raise
     channels = 1 if all(grey for grey, _ in headers) else 3
     if size is not None:
         return channels, *size
@@ -80,15 +80,39 @@ def _common_input(files: list[Path], size: tuple[int, int] | None) -> tuple[int,
     return channels, *headers[0][1]
 
 
-def _read_all(files: list[Path], input: tuple[int, int, int]) -> Images:
-    images = np.empty((len(files), *input), np.uint8)
-    peaks: dict[Path, int] = {}
-    for place, file in zip(images, files):
-        place[:], peak = read_with_peak(file, input)
+class _Read(NamedTuple):
+    images: Images
+    peaks: dict[Path, int]
+    """The largest value in each image of 16 bits."""
+    errors: list[ImageError]
+    """Of the files that cannot be read; their place in `images` holds anything."""
+
+
+def _read_parts(parts: list[list[Path]], input: tuple[int, int, int]) -> list[Images]:
+    """The images of each part.
+
+    Raises:
+        DataError: some cannot be read, of whichever part; or those of 16 bits hold 12.
+    """
+    found = [_read_all(files, input) for files in parts]
+    if errors := [error for read in found for error in read.errors]:
+        raise unreadable(errors, sum(map(len, parts)), _SHOWN)
+    for read in found:
+        _check_range(read.peaks)
+    return [read.images for read in found]
+
+
+def _read_all(files: list[Path], input: tuple[int, int, int]) -> _Read:
+    read = _Read(np.empty((len(files), *input), np.uint8), {}, [])
+    for place, file in zip(read.images, files):
+        try:
+            place[:], peak = read_with_peak(file, input)
+        except ImageError as error:
+            read.errors.append(error.bare())
+            continue
         if peak is not None:
-            peaks[file] = peak
-    _check_range(peaks)
-    return images
+            read.peaks[file] = peak
+    return read
 
 
 def _check_range(peaks: dict[Path, int]) -> None:

@@ -7,12 +7,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from offramp.data._errors import DataError
+from offramp.data._errors import DataError, ImageError
 
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16L", "I;16B"})
 _SIXTEEN_BIT = frozenset({"I;16", "I;16L", "I;16B"})
 _SIXTEEN_BIT_FORMATS = frozenset({"PNG", "PPM"})
 """Formats whose mode "I" is 16 bits, brought to the full range; in others it is 32 bits of any range."""
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image; hidden ones are not meant."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in `folder` and in the folders within, hidden ones left out, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
+    inside = (path for path in folder.rglob("*") if is_image(path) and path.is_file())
+    files = sorted(path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    if not files:
+        raise DataError(f"{folder}: no images in this folder. Images end in {' '.join(sorted(SUFFIXES))}.")
+    return files
 
 
 def read_image(path: str | Path, input: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -22,7 +41,8 @@ def read_image(path: str | Path, input: tuple[int, int, int]) -> NDArray[np.uint
     a folder reads its images through this very function.
 
     Raises:
-        DataError: the file is missing or damaged, has 32-bit, signed or float pixels, or C is neither 1 nor 3.
+        ImageError: the file is missing or damaged, or has 32-bit, signed or float pixels.
+        DataError: C is neither 1 nor 3.
     """
     return read_with_peak(path, input)[0]
 
@@ -41,8 +61,8 @@ def read_with_peak(path: str | Path, input: tuple[int, int, int]) -> tuple[NDArr
         picture, peak = _eight_bit(picture)
     elif picture.mode in ("I", "F"):
         kind = "32-bit or signed" if picture.mode == "I" else "float"
-        raise DataError(
-            f"{path}: holds {kind} pixels, whose range is unknown. Convert it to 8 bits, or to 16 that fill 0..65535."
+        raise ImageError(
+            path, f"holds {kind} pixels, whose range is unknown. Convert it to 8 bits, or to 16 that fill 0..65535"
         )
     elif picture.has_transparency_data:
         picture = _on_white(picture)
@@ -54,7 +74,11 @@ def read_with_peak(path: str | Path, input: tuple[int, int, int]) -> tuple[NDArr
 
 
 def image_header(path: str | Path) -> tuple[bool, tuple[int, int]]:
-    """(is it grey, (height, width) when upright) of an image file, without decoding its pixels."""
+    """(is it grey, (height, width) when upright) of an image file, without decoding its pixels.
+
+    Raises:
+        ImageError: the file is missing or damaged.
+    """
     try:
         with Image.open(path) as picture:
             width, height = picture.size
@@ -90,7 +114,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 
 
-def _unreadable(path: str | Path, error: Exception) -> DataError:
+def _unreadable(path: str | Path, error: Exception) -> ImageError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such file.")
-    return DataError(f"{path}: not a readable image ({error}). Replace or remove the file.")
+        return ImageError(path, "no such file")
+    return ImageError(path, f"not a readable image ({error})", "Replace or remove the file.")
