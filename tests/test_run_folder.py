@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from offramp.run_folder import RunFolder, identity, read_json, write_json
+from offramp.run_folder import RunFolder, delivered_file, identity, read_json, write_json
 
 
 def test_identity_tells_parts_apart_and_ignores_key_order():
@@ -33,6 +33,31 @@ def test_only_finished_networks_are_delivered(tmp_path):
         folder.chosen(name).mkdir(parents=True)
     (folder.chosen("b") / "metrics.json").write_text("{}")
     assert folder.delivered() == [folder.chosen("b")]
+
+
+def test_a_missing_file_of_a_network_is_named_with_what_to_give_instead(tmp_path):
+    run = RunFolder(tmp_path / "run")
+
+    def said(folder, name="model.onnx"):
+        with pytest.raises(FileNotFoundError) as caught:
+            delivered_file(folder, name)
+        assert str(caught.value).startswith(f"{folder / name} is not there: ")
+        return str(caught.value)
+
+    for name in ("a", "b", "b-seed1"):
+        run.chosen(name).mkdir(parents=True)
+    repeat = run.chosen("b-seed1")
+    assert "holds no delivered network; give DIR/chosen/NAME of a run" in said(run.root)
+    run.recipe.touch()
+    assert "is the folder of a run, in which no network is delivered yet" in said(run.root)
+    assert "holds no delivered network" in said(run.chosen("a"))
+    for folder in (run.chosen("b"), repeat):
+        (folder / "metrics.json").touch()
+    (run.chosen("b") / "model.onnx").touch()
+    assert said(run.root).endswith(f"give that of a network in it: {run.chosen('b')}")
+    assert said(run.root, "metrics.json").endswith(f"in it: {run.chosen('b')}, {repeat}")
+    assert "delivered without it; of several seeds only the first is exported" in said(repeat)
+    assert delivered_file(run.chosen("b"), "model.onnx") == run.chosen("b") / "model.onnx"
 
 
 def test_a_file_is_read_whole_or_named(tmp_path):

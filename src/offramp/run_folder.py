@@ -41,6 +41,14 @@ class RunFolder:
         """Whether there is anything in it that a recipe's run has made."""
         return any(file.exists() for file in (self.data, self.supernet, self.checkpoint, self.journal))
 
+    def strangers(self) -> list[str]:
+        """Names of what lies in it though it is no run's folder and no run has made it; hidden files are no matter."""
+        if self.recipe.exists() or not self.root.is_dir():
+            return []
+        own = {path.name for path in vars(self).values()} | {self.chosen("").name}
+        names = (path.name for path in self.root.iterdir())
+        return sorted(n for n in names if n not in own and not n.startswith((".", f"{self.journal.name}.")))
+
     def forget(self) -> None:
         """Take back what a run has written that was refused before it made anything."""
         for path in (self.data, *self.root.glob(f"{self.journal.name}*")):
@@ -80,6 +88,30 @@ class RunFolder:
         record = {"time": round(time.time(), 1), "event": event, **fields}
         with self.log_file.open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def delivered_file(folder: Path, name: str) -> Path:
+    """The file `name` in the folder of a delivered network.
+
+    Raises:
+        FileNotFoundError: it is not there; where `folder` is a run's, the message names the networks that have it.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: {_instead(folder, name)}")
+    return path
+
+
+def _instead(folder: Path, name: str) -> str:
+    """What `folder` is, which lacks the file `name`, and what to give in its stead."""
+    run = RunFolder(folder)
+    if networks := [str(network) for network in run.delivered() if (network / name).is_file()]:
+        return f"{folder} is the folder of a run; give that of a network in it: {', '.join(networks)}"
+    if run.recipe.is_file():
+        return f"{folder} is the folder of a run, in which no network is delivered yet; start `offramp run` again"
+    if (folder / "metrics.json").is_file():
+        return f"the network in {folder} was delivered without it; of several seeds only the first is exported"
+    return f"{folder} holds no delivered network; give DIR/chosen/NAME of a run"
 
 
 def write_text(path: Path, text: str) -> None:

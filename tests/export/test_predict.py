@@ -80,7 +80,8 @@ def test_wrong_image(path, image):
 
 
 def test_wrong_files(tmp_path):
-    (tmp_path / "text.onnx").write_text("not a model")
+    for name in ("text.onnx", "recipe.toml"):
+        (tmp_path / name).write_text("not a model")
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], [out])
@@ -92,6 +93,7 @@ def test_wrong_files(tmp_path):
         "absent.onnx": "absent.onnx: no such file. Give the model.onnx of a run",
         ".": "no such file",
         "text.onnx": "text.onnx: ONNX Runtime cannot open it",
+        "recipe.toml": r"recipe.toml: not an ONNX file that can be read\. Give the model.onnx of a run, or",
         "foreign.onnx": "foreign.onnx: an ONNX file, but not one that Offramp wrote",
         "garbled.onnx": "garbled.onnx: an ONNX file, but not one that Offramp wrote",
     }

@@ -10,7 +10,10 @@ import typer
 
 from offramp.cli._cost import print_cost, print_cost_json
 from offramp.cli._mapping import print_mapping, print_mapping_json
-from offramp.cli._options import Classes, Input, Json, shape
+from offramp.cli._options import Classes, Input, Json, numbers, shape
+from offramp.run_folder import delivered_file
+
+_SHARES = "numbers such as 0.6,0.4, one for each exit"
 
 
 def sample(
@@ -32,7 +35,9 @@ def sample(
 
 
 def cost(
-    architecture: Annotated[Path, typer.Argument(help="An architecture.json.", exists=True, dir_okay=False)],
+    architecture: Annotated[
+        Path, typer.Argument(help="An architecture.json, or DIR/chosen/NAME of a run.", exists=True)
+    ],
     device: Annotated[str, typer.Option(help="A name that `offramp devices` lists, or a .toml file.")] = "analytic",
     map: Annotated[str | None, typer.Option(help="Map to the device's cores; branches `wait` or `speculate`.")] = None,
     objective: Annotated[
@@ -44,20 +49,15 @@ def cost(
     """Show MACs, parameters, memory, latency and energy per stage and exit; with --map, those of the mapped network."""
     from offramp.architecture import Architecture
 
+    path = delivered_file(architecture, "architecture.json") if architecture.is_dir() else architecture
     if map is not None:
         show = print_mapping_json if as_json else print_mapping
-        show(Architecture.load(architecture), device, map, objective or "et", _numbers(shares))
+        leaving = None if shares is None else numbers("--shares", shares, _SHARES)
+        show(Architecture.load(path), device, map, objective or "et", leaving)
         return
     for option, value in (("--objective", objective), ("--shares", shares)):
         if value is not None:
             raise ValueError(f"{option} is {value!r}, but there is no --map; give --map wait or --map speculate")
     from offramp.cost import cost as cost_of
 
-    (print_cost_json if as_json else print_cost)(device, cost_of(Architecture.load(architecture), device))
-
-
-def _numbers(shares: str | None) -> list[float] | None:
-    try:
-        return None if shares is None else [float(part) for part in shares.split(",")]
-    except ValueError:
-        raise ValueError(f"--shares is {shares!r}; it must be numbers such as 0.6,0.4, one for each exit") from None
+    (print_cost_json if as_json else print_cost)(device, cost_of(Architecture.load(path), device))

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offramp.cli._cost import print_cost
-from offramp.cli._options import Delivered, Json
+from offramp.cli._options import Delivered, Json, numbers
 from offramp.cli._print import mega, percent, print_json, print_line, print_table
-from offramp.run_folder import read_json
+from offramp.run_folder import delivered_file, read_json
 
 if TYPE_CHECKING:
     from offramp.data import Split, Task
+    from offramp.export import Model
 
 
 def export(
@@ -31,6 +32,7 @@ def export(
 
     if device is not None and not isinstance(find_device(device).model, NpuModel):
         raise ValueError(f"--device is {device!r}, no NPU; `offramp devices` lists those there are")
+    delivered_file(folder, "metrics.json")
     net, policy = load(folder)
     task = _task(folder)
     made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)
@@ -49,8 +51,9 @@ def evaluate(
     from offramp.deliver import load
     from offramp.evaluate import evaluate as evaluate_on
 
+    described = delivered_file(folder, "metrics.json")
     net, policy = load(folder)
-    metrics = read_json(folder / "metrics.json", ("splits", "classes", "mac_rule"))
+    metrics = read_json(described, ("splits", "classes", "mac_rule"))
     images = _images(data, folder, metrics, net.architecture.input)
     found = evaluate_on(net, policy, images, metrics["mac_rule"])
     if as_json:
@@ -60,20 +63,52 @@ def evaluate(
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model.onnx.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    model: Annotated[Path, typer.Argument(help="A model.onnx, or DIR/chosen/NAME of a run.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders of them.")],
+    thresholds: Annotated[
+        str | None, typer.Option(help="For the early exits, such as 0.5,0.6, instead of the file's own.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show class, exit taken and confidence for image files; needs no torch."""
+    from offramp.data import ImageError, image_files, unreadable
     from offramp.export.predict import Model
 
-    loaded = Model(model)
-    found = [{"image": str(image), **loaded.predict(image)._asdict()} for image in images]
-    if as_json:
-        print_json(found)
-        return
-    rows = [[f["image"], f["class_name"], f"{f['exit']} of {f['exits']}", percent(f["confidence"])] for f in found]
-    print_table(None, ["image", "class", "exit", "confidence"], rows)
+    loaded = Model(delivered_file(model, "model.onnx") if model.is_dir() else model)
+    limits = None if thresholds is None else _limits(thresholds, loaded)
+    files = [file for given in images for file in (image_files(given) if given.is_dir() else [given])]
+    found: list[dict[str, Any]] = []
+    errors: list[ImageError] = []
+    for file in files:
+        try:
+            found.append({"image": str(file), **loaded.predict(file, limits)._asdict()})
+        except ImageError as error:
+            found.append({"image": str(file), "error": error.reason})
+            errors.append(error.bare())
+    (print_json if as_json else _print_predicted)(found)
+    if errors:
+        raise unreadable(errors, len(files))
+
+
+def _limits(text: str, model: Model) -> list[float]:
+    """What `--thresholds` says."""
+    own = model.policy.thresholds
+    if not own:
+        raise ValueError(f"--thresholds is {text!r}, but {model.path} has no early exit; leave it out")
+    needed = f"{len(own)} in all, one for each early exit of {model.path}"
+    shown = ",".join(f"{threshold:.4g}" for threshold in own)
+    return numbers("--thresholds", text, f"finite numbers with commas between, {needed} (its own: {shown})", len(own))
+
+
+def _print_predicted(found: list[dict[str, Any]]) -> None:
+    """A table of those that could be read, if any."""
+    rows = [
+        [f["image"], f["class_name"], f"{f['exit']} of {f['exits']}", percent(f["confidence"])]
+        for f in found
+        if "error" not in f
+    ]
+    if rows:
+        print_table(None, ["image", "class", "exit", "confidence"], rows)
 
 
 def _images(data: str, folder: Path, metrics: dict[str, Any], input: tuple[int, int, int]) -> Split:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -24,3 +26,17 @@ def shape(text: str) -> tuple[int, int, int]:
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise ValueError(f"--input is {text!r}; it must be CHANNELSxHEIGHTxWIDTH, such as 3x32x32")
     return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def numbers(option: str, text: str, wanted: str, count: int | None = None) -> list[float]:
+    """The finite numbers with commas between that `option` says; `count` of them, where given.
+
+    Raises:
+        ValueError: it says something else; the message names what is `wanted`.
+    """
+    found: list[float] = []
+    with suppress(ValueError):
+        found = [float(part) for part in text.split(",")]
+    if not found or not all(map(math.isfinite, found)) or count not in (None, len(found)):
+        raise ValueError(f"{option} is {text!r}; it must be {wanted}")
+    return found

@@ -16,6 +16,8 @@ from offramp.export._metadata import About
 from offramp.export._session import open_session, run
 from offramp.policy import Policy, confidence
 
+_WANTED = "Give the model.onnx of a run, or write one with export_onnx."
+
 
 class Prediction(NamedTuple):
     """What a network says of one image."""
@@ -97,17 +99,19 @@ class Model:
     @cached_property
     def _opened(self) -> tuple[Any, About]:
         if not self.path.is_file():
-            raise ModelError(f"{self.path}: no such file. Give the model.onnx of a run, or write one with export_onnx.")
+            raise ModelError(f"{self.path}: no such file. {_WANTED}")
         try:
             session = open_session(self.path, self.threads)
         except Exception as error:  # ONNX Runtime has an exception class of its own for every failure
+            if self.path.suffix != ".onnx":  # a recipe, an image: what the parser says of those helps nobody
+                raise ModelError(f"{self.path}: not an ONNX file that can be read. {_WANTED}") from error
             raise ModelError(f"{self.path}: ONNX Runtime cannot open it ({error}). Export the model again.") from error
         try:
             return session, About.from_metadata(session.get_modelmeta().custom_metadata_map)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.path}: an ONNX file, but not one that Offramp wrote: its metadata lack or garble {error}. "
-                "Give the model.onnx of a run, or write one with export_onnx."
+                f"{_WANTED}"
             ) from error
 
     def _checked_thresholds(self, thresholds: Sequence[float] | None) -> Sequence[float]:

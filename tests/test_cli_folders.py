@@ -1,0 +1,56 @@
+"""What the commands on networks say of a run's folder, a delivered one and any other."""
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from offramp.cli import app, main
+from offramp.spaces import space
+
+
+@pytest.fixture
+def network(tmp_path):
+    """The folder of a delivered network, as far as its cost needs it."""
+    folder = tmp_path / "run" / "chosen" / "small"
+    folder.mkdir(parents=True)
+    (folder.parents[1] / "recipe.toml").touch()
+    (folder / "architecture.json").write_text(space("offramp", (1, 16, 16), 4).sample(3).to_json())
+    (folder / "metrics.json").touch()
+    return folder
+
+
+def refused(arguments, monkeypatch, capsys):
+    """What the command line says of what it cannot do."""
+    monkeypatch.setattr(sys, "argv", ["offramp", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_cost_takes_the_folder_of_a_network(network):
+    def said(path):
+        return json.loads(CliRunner().invoke(app, ["cost", str(path), "--json"]).stdout)
+
+    assert said(network) == said(network / "architecture.json")
+
+
+COMMANDS = [["evaluate"], ["export", "--tflite", "out"], ["predict", "MODEL", "a.png"], ["cost"]]
+FILES = ["metrics.json", "metrics.json", "model.onnx", "architecture.json"]
+
+
+@pytest.mark.parametrize("command, file", [*zip(COMMANDS, FILES)])
+def test_a_folder_without_a_network_is_told_what_it_is(command, file, network, tmp_path, monkeypatch, capsys):
+    def said(folder):
+        given = [str(folder) if part == "MODEL" else part for part in command]
+        return refused(given if given != command else [*command, folder], monkeypatch, capsys)
+
+    run = network.parents[1]
+    (network / "model.onnx").touch()
+    assert f"{run / file} is not there" in said(run)
+    assert f"{run} is the folder of a run; give that of a network in it: {network}" in said(run)
+    (network / "metrics.json").unlink()
+    assert f"{run} is the folder of a run, in which no network is delivered yet" in said(run)
+    assert f"{tmp_path} holds no delivered network; give DIR/chosen/NAME of a run" in said(tmp_path)
