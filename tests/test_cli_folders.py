@@ -54,3 +54,12 @@ def test_a_folder_without_a_network_is_told_what_it_is(command, file, network, t
     (network / "metrics.json").unlink()
     assert f"{run} is the folder of a run, in which no network is delivered yet" in said(run)
     assert f"{tmp_path} holds no delivered network; give DIR/chosen/NAME of a run" in said(tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "/sub", "/sub/sub"])
+def test_run_is_told_that_out_is_a_file(below, tmp_path, monkeypatch, capsys):
+    (tmp_path / "notes").touch()
+    out = f"{tmp_path / 'notes'}{below}"
+    said = refused(["run", "digits", "--out", out], monkeypatch, capsys)
+    expected = f"--out is '{out}', but {tmp_path / 'notes'} is a file; give a folder, made where it is missing"
+    assert said == f"error: {expected}\n"

@@ -24,15 +24,24 @@ def run(
     from offramp.recipe import find
 
     path = find(recipe)  # before torch is loaded: a wrong name is told at once
+    folder = out or Path("runs") / path.stem
+    _check_no_file(folder)
     from offramp.pipeline import run as carry_out
 
     try:
-        made = carry_out(path, out or Path("runs") / path.stem, set or ())
+        made = carry_out(path, folder, set or ())
     except KeyboardInterrupt:
         stderr.print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     _print_delivered(made.folder.delivered())
     stdout.print(f"Report: {made.folder.report}", highlight=False)
+
+
+def _check_no_file(out: Path) -> None:
+    """Raise a ValueError where `out` is a file, or lies below one."""
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"--out is {str(out)!r}, but {place} is a file; give a folder, made where it is missing")
 
 
 def front(folder: Folder, as_json: Json = False) -> None:
