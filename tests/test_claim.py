@@ -134,3 +134,16 @@ def test_losses_of_an_earlier_version_are_not_changed_in_silence(folder):
     folder.recipe.write_text("\n".join(line for line in text.splitlines() if not line.startswith("max_macs")))
     with pytest.raises(RecipeError, match=r"gates\.max_macs"):
         claim_recipe(gated, folder)
+
+
+def test_a_folder_with_other_files_is_not_taken_over(folder):
+    (folder.root / "thesis.tex").touch()
+    (folder.root / ".cache").touch()
+    with pytest.raises(RecipeError, match=r"no run's folder, and not empty: it holds thesis\.tex; take another"):
+        claim_recipe(Recipe.parse(MINIMAL), folder)
+    (folder.root / "thesis.tex").unlink()
+    for name in ("supernet.safetensors", "study.journal", "study.journal.lock"):  # as docs/recipes.md has them copied
+        (folder.root / name).touch()
+    claim_recipe(Recipe.parse(MINIMAL), folder)
+    (folder.root / "notes.txt").touch()
+    claim_recipe(Recipe.parse(MINIMAL), folder)

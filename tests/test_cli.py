@@ -1,30 +1,35 @@
 import json
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy
 import pytest
+from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from offramp.architecture import Architecture
 from offramp.cli import app, main
-from offramp.cli._print import print_table
+from offramp.cli._print import print_line, print_table
+from offramp.cli._run import _budget, _folder_of, _print_delivered
 from offramp.cost import cost
 from offramp.cost.tables import Built
+from offramp.data import DataError
 from offramp.layers import layers
 from offramp.nn import build
 from offramp.policy import Policy
-from offramp.recipe import shipped
+from offramp.recipe import Recipe, RecipeError, shipped
 from offramp.spaces import space
 
 TINY = str(Path(__file__).parent / "e2e" / "tiny.toml")
 DIVERGES = [part for given in ("supernet.lr=1e12", "supernet.epochs=1", "data.limit=128") for part in ("--set", given)]
 
 
-def call(*arguments):
-    return CliRunner().invoke(app, list(arguments))
+def call(*arguments, catch=True):
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=catch)
 
 
 @pytest.fixture
@@ -42,9 +47,62 @@ def test_a_table_in_a_pipe_shows_every_figure(capsys, monkeypatch):
     assert all(cell in said for row in rows for cell in row)
 
 
+def delivered_as(folder, **metrics):
+    found = {
+        "kind": "early-exit", "test_accuracy": 0.9, "mean_macs": 24_000.0, "mac_rule": "executed", "seed": 0,
+        "utilisation": [0.5, 0.5], "splits": {"test": 100}, "dropped_exits": [],
+    } | metrics  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(found))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name, goal, metrics, said",
+    [
+        ("small", "mean_macs = 3e4", {"mean_macs": 24_000}, "<= 0.025 MMACs, kept"),
+        ("small-seed1", "mean_macs = 3e4", {"mean_macs": 25_500}, "<= 0.025 MMACs, 2.00% above on test"),
+        ("static-0.2M", "mean_macs = 3e4", {"mean_macs": 24_000}, "-"),
+        ("best", "mean_macs = 3e4", {"mean_macs": 24_000}, "<= 0.030 MMACs, kept"),
+        ("best", "et_avg = 0.5", {"et_avg": 0.51}, "<= et_avg 0.5, 2.00% above on test"),
+        ("best", "mean_energy_mj = 0.5", {"energy_mj": 0.25}, "<= mean_energy_mj 0.5, kept"),
+        ("best", "accuracy = 0.9", {"test_accuracy": 0.91}, ">= 90.00%, kept"),
+        ("best", "accuracy = 0.9", {"test_accuracy": 0.89}, ">= 90.00%, 1.00% less on test"),
+    ],
+)
+def test_it_is_told_whether_a_budget_is_kept(name, goal, metrics, said):
+    device = '[hardware]\ndevice = "quad-edge-tpu"\n'
+    budgets = '[deliver]\nbudgets = [{ name = "small", mean_macs = 2.5e4 }, { name = "best" }]\n'
+    assert _budget(name, metrics, Recipe.parse(f"{device}{budgets}[policy]\n{goal}")) == said
+
+
+@pytest.mark.parametrize("dropped, said", [([], '"full_macs >= NUMBER" in [search]'), ([3], "other exits are dropped")])
+def test_a_delivered_network_of_one_exit_comes_with_advice(dropped, said, tmp_path, capsys):
+    recipe = Recipe.parse('[policy]\nmean_macs = 1e5\n[deliver]\nbudgets = [{ name = "a" }, { name = "b" }]')
+    static = {"kind": "static", "utilisation": [1.0]}
+    folders = [delivered_as(tmp_path / "a", **static, dropped_exits=dropped), delivered_as(tmp_path / "b")]
+    _print_delivered([*folders, delivered_as(tmp_path / "static-9k", **static)], recipe)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " has one exit: " in line]
+    assert line.startswith("a has one exit: ")
+    assert said in line
+
+
+def test_a_line_may_hold_brackets(capsys):
+    print_line("a [search] b")
+    assert capsys.readouterr().out == "a [search] b\n"
+
+
+def test_the_recipe_in_a_run_s_folder_goes_on_with_that_run(tmp_path):
+    (tmp_path / "recipe.toml").touch()
+    assert _folder_of(tmp_path / "recipe.toml") == Path("runs/recipe")
+    (tmp_path / "log.jsonl").touch()
+    assert _folder_of(tmp_path / "recipe.toml") == tmp_path
+    assert _folder_of(tmp_path / "other.toml") == Path("runs/other")
+
+
 def test_help_and_light_commands_import_neither_torch_nor_optuna():
     stored = ["--set", "search.storage=sqlite:///a.db"]
-    checked = [["validate", "digits"], ["validate", "digits", *stored]]
+    checked = [["validate", "digits", "--show"], ["validate", "digits", "--show", *stored]]
     commands = [["--help"], ["recipes"], *checked, ["sample", "offramp"], ["devices"]]
     script = f"""
 import sys
@@ -83,6 +141,42 @@ def test_init_prints_a_recipe_that_validates(tmp_path):
     assert call("validate", str(tmp_path / "my.toml")).exit_code == 0
 
 
+def test_validate_looks_at_the_images(tmp_path):
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.new("RGB", (20, 20), (20 * i, 99, 0)).save(tmp_path / f"photos/{name}/{i}.png")
+    text = call("init", "folder").stdout.replace('"photos"', f"'{tmp_path / 'photos'}'")
+    (tmp_path / "my.toml").write_text(text)
+    small = ["--set", "supernet.batch=8", "--set", "train.batch=8"]
+    found = call("validate", str(tmp_path / "my.toml"), *small)
+    assert found.exit_code == 0, found.exception
+    assert found.stdout.endswith("no mistakes found\n")
+    with pytest.raises(RecipeError, match=r"supernet\.batch is 32; the train split has") as caught:
+        call("validate", str(tmp_path / "my.toml"), "--set", "policy.mean_macs=1e4", catch=False)
+    assert "policy.mean_macs: no candidate of space 'offramp' found" in str(caught.value)
+    (tmp_path / "photos/cats/3.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"3\.png"):
+        call("validate", str(tmp_path / "my.toml"), catch=False)
+
+
+def test_validate_says_where_it_could_not_look_at_the_images(monkeypatch):
+    monkeypatch.delenv("OFFRAMP_DATA", raising=False)
+    found = call("validate", "cifar10-2.4M")
+    assert found.exit_code == 0
+    assert "the images were not looked at: give data.root, or set OFFRAMP_DATA" in found.stdout
+
+
+def test_validate_shows_every_default():
+    shown = tomllib.loads(call("validate", "digits", "--show").stdout)
+    assert shown["train"]["joint_epochs"] == 50
+    assert shown["search"]["statistics_images"] == 2000  # not in the recipe
+
+
+def test_the_version_is_that_of_the_package():
+    assert call("--version").stdout == f"offramp {version('offramp')}\n"
+
+
 def test_recipes_are_listed_with_what_they_are_about():
     lines = call("recipes").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(shipped())
@@ -115,7 +209,7 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
         (["validate", "digits", "--set", "search.proposer=guess"], "search.proposer: 'guess' is unknown"),
         (["validate", "digits", "--set", "supernet.init=ofa:/no/such.pth"], "there is no file '/no/such.pth'"),
         (["validate", "FOLDER"], "a folder; give the file of a recipe"),
-        (["run", TINY, "--out", "FOLDER", *DIVERGES], "lower supernet.lr (now 1e+12)"),
+        (["run", TINY, "--out", "NEW", *DIVERGES], "lower supernet.lr (now 1e+12)"),
         (["sample", "elsewhere"], "known are offramp"),
         (["sample", "offramp", "--input", "32x32"], "3x32x32"),
         (["sample", "offramp", "--smallest", "--largest"], "exclude each other"),
@@ -126,7 +220,7 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
     ],
 )
 def test_errors_end_with_a_message_and_no_traceback(arguments, message, architecture, tmp_path, monkeypatch, capsys):
-    places = {"ARCHITECTURE": str(architecture), "FOLDER": str(tmp_path)}
+    places = {"ARCHITECTURE": str(architecture), "FOLDER": str(tmp_path), "NEW": str(tmp_path / "new")}
     assert message in refused([places.get(a, a) for a in arguments], monkeypatch, capsys)
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from offramp.deliver import costs_of
 from offramp.pipeline import Run
-from offramp.preflight import impossible
+from offramp.preflight import doubtful, impossible
 from offramp.recipe import Recipe, RecipeError
-from offramp.search import Study
+from offramp.search import Problem
 from offramp.spaces import space
 
 MINIMAL = """
@@ -23,7 +23,9 @@ mean_macs = 6e4
 
 def told(folder, *overrides):
     run = Run(Recipe.parse(MINIMAL, overrides=overrides), folder)
-    return impossible(run.recipe, run.task, run.space, run.costs, run.study, run.needs_supernet)
+    return impossible(
+        run.recipe, run.task, run.problem, run.costs, supernet=run.needs_supernet, searched=len(run.study) > 0
+    )
 
 
 def test_nothing_is_said_of_what_can_be_done(tmp_path):
@@ -65,8 +67,8 @@ def test_a_goal_on_the_device_that_no_network_can_reach(tmp_path, metric, out_of
     def lines(bound):
         recipe = Recipe.parse(device + f"[policy]\n{metric} = {bound}")
         costs = costs_of(recipe)
-        study = Study.open(tmp_path / "study", metric, of, ["error"], ["params <= 1e6"], known=costs.known)
-        return impossible(recipe, digits, of, costs, study, False)
+        problem = Problem(of, ["error"], ["params <= 1e6"], known=costs.known)
+        return impossible(recipe, digits, problem, costs, supernet=False, searched=False)
 
     assert lines(in_reach) == []
     (line,) = lines(out_of_reach)
@@ -82,3 +84,22 @@ def test_a_run_ends_before_its_supernet(tmp_path):
         run.carry_out()
     assert len(caught.value.problems) == 3
     assert not list(tmp_path.glob("supernet*"))
+
+
+@pytest.mark.parametrize(
+    "overrides, told_of",
+    [
+        ([], ["best"]),
+        (['search.constraints=["mean_macs <= 7e4"]'], ["best"]),
+        (['search.constraints=["mean_macs <= 6e4"]'], []),
+        (['deliver.budgets=[{name="a", mean_macs=6e4}, {name="b"}]'], ["b"]),
+    ],
+)
+def test_a_goal_that_does_not_bound_what_is_delivered_is_told(overrides, told_of):
+    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides))
+    assert [line.split("'")[1] for line in found] == told_of
+    assert all('"mean_macs <= 60000"' in line for line in found)
+
+
+def test_least_cost_at_an_accuracy_bounds_nothing():
+    assert doubtful(Recipe.parse("[policy]\naccuracy = 0.9")) == []

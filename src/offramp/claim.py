@@ -18,14 +18,18 @@ _MAY_CHANGE = (
     "deliver.", "export.", "search.evaluations", "search.stop_after", "search.retrain", "search.baseline", "data.root",
 )  # fmt: skip
 """What a continued run may ask for anew: what is computed already stays as it is."""
+_NAMED = 5
 
 
 def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
     """Keep the recipe in the folder; refuse to go on with one that asks for something else.
 
     Raises:
-        RecipeError: it does, and how it differs.
+        RecipeError: it does, and how it differs; or the folder holds other files and no run.
     """
+    if strangers := folder.strangers():
+        held = ", ".join(strangers[:_NAMED]) + (f" and {len(strangers) - _NAMED} more" if strangers[_NAMED:] else "")
+        raise RecipeError(str(folder.root), [f"no run's folder, and not empty: it holds {held}; take another --out"])
     path, text = folder.recipe, recipe.to_toml()
     if path.exists() and folder.begun:
         stored = _stored(path)

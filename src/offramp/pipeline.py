@@ -15,13 +15,14 @@ from offramp.claim import claim_data, claim_recipe, claim_weights, rooted
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
 from offramp.nn import Supernet
-from offramp.preflight import impossible
+from offramp.preflight import doubtful, impossible
 from offramp.progress import Tracker, tell, track
 from offramp.recipe import Budget, Recipe, RecipeError, find
 from offramp.run_folder import RunFolder, identity, load_weights, write_json
 from offramp.search import (
     Evaluation,
     NothingFeasible,
+    Problem,
     Proposer,
     Study,
     Trial,
@@ -90,7 +91,8 @@ class Run:
         self.folder.log("start", steps=["supernet", *steps] if self.needs_supernet else steps)
         begun = self.folder.begun
         try:
-            self._claim()
+            claim_data(self.task, self.folder)
+            self.check(searched=len(self.study) > 0)
         except Exception:
             if not begun:  # so that the folder takes the corrected recipe
                 self.folder.forget()
@@ -104,13 +106,24 @@ class Run:
         self.report()
         self.folder.log("end")
 
-    def _claim(self) -> None:
-        """See that the recipe can be carried out, and the folder is its own."""
+    def check(self, searched: bool = False) -> None:
+        """See that the images, the space and the device can give what the recipe asks for; nothing is written.
+
+        `searched`: whether the search is past what is asked of the space here.
+
+        Raises:
+            RecipeError: they cannot, and why.
+        """
         claim_weights(self.recipe, self.task, self.space)
-        claim_data(self.task, self.folder)
-        if found := impossible(self.recipe, self.task, self.space, self.costs, self.study, self.needs_supernet):
+        found = impossible(
+            self.recipe, self.task, self.problem, self.costs, supernet=self.needs_supernet, searched=searched
+        )
+        if found:
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
-        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *self._samples()):
+        for line in doubtful(self.recipe):
+            tell(line)
+        some = () if searched else self._samples()
+        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *some):
             self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
 
     @cached_property
@@ -131,6 +144,12 @@ class Run:
     def costs(self) -> Costs:
         """What candidates cost, on the recipe's device where it names one."""
         return costs_of(self.recipe)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What the search is about."""
+        search, costs = self.recipe.search, self.costs
+        return Problem(self.space, search.objectives, search.constraints, costs.known, costs.leaving)
 
     @property
     def needs_supernet(self) -> bool:
@@ -273,8 +292,7 @@ class Run:
 
     def _samples(self) -> Iterator[Architecture]:
         """Some of the networks that the search may ask a device's table for: middle widths are in no extreme one."""
-        begun = self.folder.supernet.exists() or self.folder.checkpoint.exists() or len(self.study)
-        if self.costs.device is not None and not self.costs.npu and not begun:
+        if self.costs.device is not None and not self.costs.npu:
             with track(f"layers on {self.costs.device}", _SAMPLES) as bar:
                 for seed in range(_SAMPLES):
                     yield self.space.sample(seed)

@@ -8,22 +8,39 @@ import numpy as np
 
 from offramp.data import Task
 from offramp.recipe import Recipe
-from offramp.search import Constraint, Problem, Study
+from offramp.search import Constraint, Problem
 from offramp.search.costs import Costs
 from offramp.search.sampling import draw, hopeless, out_of_reach
 from offramp.spaces import SearchSpace
 
 
-def impossible(recipe: Recipe, task: Task, space: SearchSpace, costs: Costs, study: Study, supernet: bool) -> list[str]:
+def impossible(
+    recipe: Recipe, task: Task, problem: Problem, costs: Costs, *, supernet: bool, searched: bool
+) -> list[str]:
     """Lines that name what this data and this space cannot give; none where nothing is known to fail.
 
-    `study`: the search's; one that has trials is past what is asked of the space here. `supernet`: whether
-    one is trained.
+    `supernet`: whether one is trained. `searched`: whether the search is past what is asked of the space here.
     """
     found = list(_batches(recipe, task, supernet))
-    if not len(study):
-        found += _bounds(recipe, study.problem, costs)
-    return found + list(_statics(recipe, space))
+    if not searched:
+        found += _bounds(recipe, problem, costs)
+    return found + list(_statics(recipe, problem.space))
+
+
+def doubtful(recipe: Recipe) -> list[str]:
+    """Lines on what can be done and is hardly meant: a goal's bound that a delivered network need not keep."""
+    if recipe.policy.budget is None:
+        return []
+    metric, bound = recipe.policy.budget
+    constraints = recipe.search.parsed_constraints
+    if any(c.metric == metric and not c.at_least and c.bound <= bound for c in constraints):
+        return []
+    return [
+        f"deliver.budgets: {budget.name!r} is the best trade-off; policy.{metric} = {bound:g} sets its thresholds, but "
+        f'does not bound the choice: give it {metric} = {bound:g}, or the search the constraint "{metric} <= {bound:g}"'
+        for budget in recipe.deliver.budgets
+        if budget.budget is None
+    ]
 
 
 def _batches(recipe: Recipe, task: Task, supernet: bool) -> Iterator[str]:

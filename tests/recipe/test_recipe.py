@@ -44,13 +44,29 @@ def test_every_mistake_is_reported_at_once_by_its_path():
         "search.proposer: 'guess' is unknown; allowed are random, nsga2, surrogate",
         "search.constraints.0: constraint 'mean_macs < 3' is not of the form 'METRIC <= NUMBER' or 'METRIC >= NUMBER'",
         f"search.constraints.1: constraint 'speed <= 3' names the metric 'speed'; known are {', '.join(METRICS)}",
-        "sead: there is no such key; check its spelling against `offramp init` (given: 1)",
-        "space: stem_widths is (16, 8); it needs at least one choice, ascending, none twice",
+        "sead: there is no such key; did you mean seed? (given: 1)",
+        "space.stem_widths: [16, 8] must ascend, with none twice",
     )
 
 
-def test_missing_policy_is_named():
-    assert problems("seed = 1")[0].startswith("policy:")
+def test_a_recipe_without_a_policy_is_told_what_to_give():
+    (line,) = problems("seed = 1")
+    assert line.startswith("policy: give either mean_macs")
+
+
+def test_mistakes_in_the_space_are_told_together_with_unknown_keys_and_checks_of_the_whole():
+    text = MINIMAL + "[space]\nstem_widht = [8]\nkernels = [5, 3]\nwidths = [[8]]\npoolings = []\nqqq = 1\n"
+    found = problems(text)
+    assert found[:3] == (
+        "space.kernels: [5, 3] must ascend, with none twice",
+        "space.poolings: it is empty; give at least one choice",
+        "space.stem_widht: there is no such key; did you mean stem_widths? (given: [8])",
+    )
+    assert found[3].startswith("space.qqq: there is no such key; known are bits, stem_strides, stem_widths, widths,")
+    assert found[4:] == (
+        "space: every stage needs one entry in each of these: "
+        "widths has 1, depths has 5, strides has 5, activations has 5",
+    )
 
 
 def test_broken_toml_is_named():

@@ -69,7 +69,7 @@ def write_chosen(
     measures = ("max_probability", "margin")
     policy = tune(select, leaving, goal, measures=measures[0]).policy
     metrics = describe(policy, select, test, cost(architecture), "executed", task)
-    metrics |= {"seed": seed, "train_seconds": 41.3, "kind": kind(architecture)}
+    metrics |= {"seed": seed, "train_seconds": 41.3, "kind": kind(architecture), "dropped_exits": []}
     (folder / "architecture.json").write_text(architecture.to_json())
     (folder / "policy.json").write_text(policy.to_json())
     means = costs.leaving(architecture) if costs else {"mean_macs": leaving}

@@ -21,7 +21,7 @@ from offramp.report._delivered import Group
 from offramp.report._drawing import drawing
 from offramp.report._files import Files
 from offramp.report._front import cost_axes, failures, front_data, front_sentences, start
-from offramp.report._headline import headline, over_budget, own_saving, static_saving, tiles
+from offramp.report._headline import budget_kept, headline, own_saving, static_saving, tiles
 from offramp.report._labels import block_label, block_labels, branch_labels
 from offramp.report._numbers import percent, si
 from offramp.report._outline import outline
@@ -154,22 +154,23 @@ OVER = {"mean_macs": 25_510.0, "select": {"accuracy": 0.95, "mean_macs": 24_854.
 )
 def test_a_test_mean_above_the_budget_is_told(files: Files, tmp_path: Path, recipe: str) -> None:
     group, made = budgeted(files, tmp_path, files.chosen[0], recipe, **OVER)
-    sentence = over_budget(group, made).replace("\N{NO-BREAK SPACE}", " ")
+    sentence = budget_kept(group, made).replace("\N{NO-BREAK SPACE}", " ")
     above = "On test, the mean MACs came to 25.5 k, 2.0 % above the budget of 25.0 k"
     assert sentence == f"{above}, which was met on select."
     within, _ = budgeted(files, tmp_path, group, recipe, mean_macs=25_000.0)
-    assert over_budget(within, made) == ""
+    kept = budget_kept(within, made).replace("\N{NO-BREAK SPACE}", " ")
+    assert kept == "On test, the mean MACs of 25.0 k keep the budget of 25.0 k."
     neither, _ = budgeted(files, tmp_path, group, recipe, select={"accuracy": 0.95, "mean_macs": 25_001.0})
-    assert "which was not met either on select" in over_budget(neither, made)
+    assert "which was not met either on select" in budget_kept(neither, made)
     barely, _ = budgeted(files, tmp_path, group, recipe, mean_macs=25_001.0)
-    assert "slightly above" in over_budget(barely, made)
+    assert "slightly above" in budget_kept(barely, made)
     assert sentence in " ".join(headline(replace(made, chosen=(group,))).sentences).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_budget_on_the_device_is_told_without_select(files: Files, tmp_path: Path) -> None:
     recipe = '[deliver]\nbudgets = [{ name = "best", mean_energy_mj = 2.0 }]\n[policy]\nmean_macs = 1.0'
     group, made = budgeted(files, tmp_path, files.chosen[0], recipe, energy_mj=2.502)
-    found = over_budget(group, made).replace("\N{NO-BREAK SPACE}", " ")
+    found = budget_kept(group, made).replace("\N{NO-BREAK SPACE}", " ")
     assert found == "On test, the mean energy came to 2.5 mJ, 25.1 % above the budget of 2 mJ."
 
 
@@ -178,7 +179,7 @@ def test_a_budget_on_the_device_is_told_without_select(files: Files, tmp_path: P
 )
 def test_without_a_budget_there_is_none_to_exceed(files: Files, tmp_path: Path, recipe: str) -> None:
     group, made = budgeted(files, tmp_path, files.chosen[0], recipe, **OVER)
-    assert over_budget(group, made) == ""
+    assert budget_kept(group, made) == ""
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,14 @@ def test_a_static_network_that_is_clearly_better_is_not_called_equal(files: File
     assert "at least as accurate" in found
     assert told in found
     assert ("more accurate" in found) == (ahead > 0.005)
+
+
+def test_a_delivered_network_of_one_exit_is_no_early_exit_network(files: Files) -> None:
+    static = max(files.baselines, key=lambda b: b.spread("test_accuracy").mean)
+    found = static_saving(static, [static])
+    assert "early-exit" not in found
+    assert found.endswith("the delivered network takes as many MACs.")
+    assert "full_macs >= NUMBER" in own_saving(static)
 
 
 def test_other_objectives_choose_the_axis(files: Files) -> None:

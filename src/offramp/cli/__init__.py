@@ -15,6 +15,7 @@ import typer
 from offramp.cli._architecture import cost, sample
 from offramp.cli._devices import devices
 from offramp.cli._network import evaluate, export, predict
+from offramp.cli._options import version
 from offramp.cli._print import stderr
 from offramp.cli._recipe import init, recipes, validate
 from offramp.cli._run import front, run
@@ -23,8 +24,8 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="Designs early-exit neural networks: searches, trains, calibrates, exports.",
 )  # fmt: skip
+app.callback()(version)
 for _command in (run, recipes, init, validate, front, cost, export, evaluate, predict, sample):
     app.command()(_command)
 app.add_typer(devices, name="devices")

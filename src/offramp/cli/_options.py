@@ -16,6 +16,22 @@ Input = Annotated[str, typer.Option(help="Channels x height x width.")]
 Classes = Annotated[int, typer.Option(help="Number of classes.", min=2)]
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"offramp {version_of('offramp')}")
+        raise typer.Exit
+
+
+def version(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Designs early-exit neural networks: searches, trains, calibrates, exports."""
+
+
 def shape(text: str) -> tuple[int, int, int]:
     """What `--input` says.
 

@@ -17,7 +17,7 @@ _WIDEST = 240  # columns of a table in a log or a pipe, for which rich takes 80
 
 def print_line(text: str) -> None:
     """One line, however wide the terminal is."""
-    stdout.print(text, highlight=False, soft_wrap=True)
+    stdout.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from offramp.cli._print import print_line, stdout
+from offramp.cli._print import print_line
 
 
 def recipes() -> None:
     """List the recipes that come with Offramp."""
     from offramp.recipe import about, shipped
 
-    for name, path in shipped().items():
-        print_line(f"{name:24} {about(path)}")
+    found = shipped()
+    width = max(map(len, found))
+    for name, path in found.items():
+        print_line(f"{name:{width}}  {about(path)}")
 
 
 def init(name: Annotated[str, typer.Argument(help="A name that `offramp recipes` lists.")]) -> None:
@@ -28,9 +30,20 @@ def init(name: Annotated[str, typer.Argument(help="A name that `offramp recipes`
 def validate(
     recipe: Annotated[str, typer.Argument(help="A recipe's file or name.")],
     set: Annotated[list[str] | None, typer.Option(help="Override a value: section.key=value.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the whole recipe, every default filled in.")] = False,
 ) -> None:
-    """Report every mistake of a recipe, by its path."""
+    """Report every mistake of a recipe, by its path, and what its images, space and device cannot give."""
     from offramp.recipe import Recipe, find
 
-    Recipe.load(find(recipe), set or (), files=True)
-    stdout.print(f"{recipe}: no mistakes found", highlight=False)
+    checked = Recipe.load(find(recipe), set or (), files=True)  # before torch is loaded
+    if show:
+        sys.stdout.write(checked.to_toml())
+        return
+    from offramp.data import told_where
+    from offramp.pipeline import Run
+
+    if not told_where(checked.data.name, checked.data.root):
+        print_line(f"{recipe}: no mistakes found; the images were not looked at: give data.root, or set OFFRAMP_DATA")
+        return
+    Run(checked, "").check()
+    print_line(f"{recipe}: no mistakes found")

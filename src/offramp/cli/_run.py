@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from offramp.cli._options import Folder, Json
-from offramp.cli._print import mega, percent, percents, print_json, print_table, stderr, stdout
-from offramp.run_folder import damaged, read_json
+from offramp.cli._print import mega, percent, percents, print_json, print_line, print_table, stderr
+from offramp.run_folder import RunFolder, damaged, read_json
+
+if TYPE_CHECKING:
+    from offramp.recipe import Recipe
 
 _FRONT = ("objectives", "constraints", "mac_rule", "split", "n")
-_METRICS = ("kind", "test_accuracy", "mean_macs", "mac_rule", "utilisation", "seed", "splits")
+_TESTED = {
+    "mean_macs": "mean_macs", "mean_energy_mj": "energy_mj", "mean_latency_ms": "latency_ms", "et_avg": "et_avg",
+}  # fmt: skip
+"""What a budget may bound -> its name in metrics.json."""
+_METRICS = ("kind", "test_accuracy", "mean_macs", "mac_rule", "utilisation", "seed", "splits", "dropped_exits")
 
 
 def run(
     recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of one that `offramp recipes` lists.")],
-    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; default runs/NAME, or that of a run whose recipe.toml it is.")
+    ] = None,
     set: Annotated[list[str] | None, typer.Option(help="Override a value: section.key=value. May be repeated.")] = None,
 ) -> None:
     """Carry out a recipe. Started again on the same folder, it goes on where it stopped."""
     from offramp.recipe import find
 
     path = find(recipe)  # before torch is loaded: a wrong name is told at once
-    folder = out or Path("runs") / path.stem
+    folder = out or _folder_of(path)
     _check_no_file(folder)
     from offramp.pipeline import run as carry_out
 
@@ -33,8 +42,14 @@ def run(
     except KeyboardInterrupt:
         stderr.print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
-    _print_delivered(made.folder.delivered())
-    stdout.print(f"Report: {made.folder.report}", highlight=False)
+    _print_delivered(made.folder.delivered(), made.recipe)
+    print_line(f"Report: {made.folder.report}")
+
+
+def _folder_of(recipe: Path) -> Path:
+    """Where a recipe is carried out unless it is said otherwise."""
+    beside = RunFolder(recipe.parent)
+    return beside.root if recipe.name == beside.recipe.name and beside.log_file.exists() else Path("runs") / recipe.stem
 
 
 def _check_no_file(out: Path) -> None:
@@ -79,20 +94,43 @@ def _print_front(title: str, trials: list[dict[str, Any]]) -> None:
     print_table(title, columns, rows)
 
 
-def _print_delivered(folders: list[Path]) -> None:
+def _print_delivered(folders: list[Path], recipe: Recipe) -> None:
     found = [read_json(folder / "metrics.json", _METRICS) for folder in folders]
     if not found:
         return
     measured = _on_device(found, ("energy_mj", "latency_ms", "et_avg"))
     rows = [
         [folder.name, m["kind"], percent(m["test_accuracy"]), mega(m["mean_macs"]),
-         *(f"{m[name]:.4g}" for name in measured), percents(m["utilisation"]), m["seed"]]
+         *(f"{m[name]:.4g}" for name in measured), _budget(folder.name, m, recipe), percents(m["utilisation"]),
+         m["seed"]]
         for folder, m in zip(folders, found)
     ]  # fmt: skip
     where = f" on {found[0]['device']}" if measured else ""
     title = f"test split (n = {found[0]['splits']['test']}), MACs {found[0]['mac_rule']}{where}"
-    columns = ["network", "kind", "accuracy", "mean MMACs", *measured.values(), "utilisation", "seed"]
+    columns = ["network", "kind", "accuracy", "mean MMACs", *measured.values(), "budget", "utilisation", "seed"]
     print_table(title, columns, rows)
+    from offramp.report import one_exit
+
+    wanted = {budget.name for budget in recipe.deliver.budgets}
+    for folder, m in zip(folders, found):
+        if folder.name in wanted and m["kind"] == "static":
+            print_line(f"{folder.name} has one exit: {one_exit(m['dropped_exits'])}.")
+
+
+def _budget(folder: str, metrics: dict[str, Any], recipe: Recipe) -> str:
+    """What a network was asked for, and whether it keeps it; `-` for one that was trained for comparison."""
+    asked = {budget.name: budget.budget for budget in recipe.deliver.budgets}
+    name = folder.partition("-seed")[0]
+    if name not in asked:
+        return "-"
+    if (bound := asked[name] or recipe.policy.budget) is None:
+        least = recipe.policy.accuracy or 0.0
+        missed = least - metrics["test_accuracy"]
+        return f">= {percent(least)}, {'kept' if missed <= 0 else f'{percent(missed)} less on test'}"
+    metric, most = bound
+    above = metrics[_TESTED[metric]] / most - 1
+    shown = f"{mega(most)} MMACs" if metric == "mean_macs" else f"{metric} {most:g}"
+    return f"<= {shown}, {'kept' if above <= 0 else f'{percent(above)} above on test'}"
 
 
 def _on_device(records: list[dict[str, Any]], names: tuple[str, str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from offramp.data._load import names as names
     from offramp.data._load import read_split as read_split
     from offramp.data._load import task as task
+    from offramp.data._load import told_where as told_where
     from offramp.data._task import SearchData as SearchData
     from offramp.data._task import Split as Split
     from offramp.data._task import Task as Task
@@ -27,6 +28,7 @@ _LAZY = {
     "names": "_load",
     "read_split": "_load",
     "task": "_load",
+    "told_where": "_load",
     "SearchData": "_task",
     "Split": "_task",
     "Task": "_task",

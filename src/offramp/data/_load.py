@@ -87,6 +87,11 @@ def task(
     return Task(name=name, classes=source.classes, augment=augment, notes=source.notes, **splits)
 
 
+def told_where(name: str, root: str | Path | None = None) -> bool:
+    """Whether it is said where the files of a data set are, as far as it has any."""
+    return root is not None or _reader(name).place != "collection" or bool(os.environ.get(ROOT_VARIABLE))
+
+
 def read_split(path: str | Path, classes: tuple[str, ...], input: tuple[int, int, int]) -> Split:
     """Labelled images of known classes from a folder with one sub-folder per class, or an .npz; for evaluation."""
     path = Path(path).expanduser()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PlainValidator, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PlainValidator, PositiveInt, model_validator
 
 from offramp.recipe._section import Section, Seed, one_of
 
@@ -24,6 +24,12 @@ def _count(value: object) -> int | float:
     raise ValueError(f"{value!r} is neither a count, a whole number from 1, nor a share between 0 and 1")
 
 
+def _size(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return value
+    raise ValueError(f"{value!r} is no size; give [height, width] in pixels, such as [64, 64]")
+
+
 Count = Annotated[int | float, PlainValidator(_count)]
 
 
@@ -37,7 +43,7 @@ class DataSection(Section):
     calibrate: Count | None = Field(None, description="images (or share) kept for guarantees")
     test: Count | None = Field(None, description="images (or share) for the test, where the set has no test split")
     limit: PositiveInt | None = Field(None, description="use only so many training images")
-    size: tuple[PositiveInt, PositiveInt] | None = Field(
+    size: Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_size)] | None = Field(
         None, description="height and width to resize a folder's images to"
     )
     flip: bool | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
@@ -15,8 +16,9 @@ class RecipeError(ValueError):
         super().__init__(f"{source}:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def lines(errors: Sequence[ErrorDetails], *prefix: str) -> list[str]:
-    """Pydantic's complaints as lines, each with its path (behind `prefix`) and what was given."""
+def lines(errors: Sequence[ErrorDetails], *prefix: str, known: Collection[str] = ()) -> list[str]:
+    """Pydantic's complaints as lines, each with its path (behind `prefix`) and what was given; `known`: a section's
+    keys."""
     found, paths = [], [item["loc"] for item in errors]
     for item in errors:
         size = len(item["loc"])
@@ -26,11 +28,19 @@ def lines(errors: Sequence[ErrorDetails], *prefix: str) -> list[str]:
         given = "" if item["type"] in ("missing", "value_error") else f" (given: {short(item['input'])})"
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = "there is no such key; check its spelling against `offramp init`"
+            message = f"there is no such key; {nearest(str(item['loc'][-1]), known)}"
+        if item["type"] == "missing":
+            message = "must be given"
         if item["type"] == "model_type":
             message = "must be a section, of keys and values"
         found.append(f"{path}: {message}{given}")
     return found
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What was meant by an unknown `name`, if some of `known` is near it, and else all that are allowed."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def short(value: object) -> str:

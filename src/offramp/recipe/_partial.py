@@ -62,7 +62,7 @@ def _inside(
     if section is not None and isinstance(given, list) and given and all(isinstance(item, Mapping) for item in given):
         found = [read(section, item, *path, name, str(i)) for i, item in enumerate(given)]
         return tuple(part for part, _ in found), [line for _, told in found for line in told]
-    return None, lines(errors, *path)
+    return None, lines(errors, *path, known=kind.model_fields)
 
 
 def _left(kind: type[Model], values: Mapping[str, Any], wrong: Iterable[str], parts: Mapping[str, Any]) -> Model:

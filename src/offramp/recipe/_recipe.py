@@ -48,11 +48,14 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _finetune_defaults(cls, values: Any) -> Any:
-        """With its evaluator the section is there, so that a run's folder tells the whole schedule."""
-        search = values.get("search") if isinstance(values, Mapping) else None
+    def _sections_that_are_needed(cls, values: Any) -> Any:
+        """[policy], which then says what it asks for; and [finetune] with its evaluator, so that a run's folder tells
+        the whole schedule."""
+        if not isinstance(values, Mapping):
+            return values
+        search = values.get("search")
         chosen = search.get("evaluator") if isinstance(search, Mapping) else getattr(search, "evaluator", None)
-        return {"finetune": {}, **values} if chosen == "fine-tune" else values
+        return {"policy": {}, **({"finetune": {}} if chosen == "fine-tune" else {}), **values}
 
     @model_validator(mode="after")
     def _gates_follow_the_policy(self) -> Recipe:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from offramp.recipe._error import RecipeError
+from offramp.recipe._error import RecipeError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -28,10 +29,11 @@ def find(name: str) -> Path:
         return shipped()[name]
     if Path(name).is_dir():
         raise RecipeError(name, ["a folder; give the file of a recipe in it, such as a run's recipe.toml"])
-    raise RecipeError(name, [f"no such file, and no recipe of that name; known are {', '.join(shipped())}"])
+    raise RecipeError(name, [f"no such file, and no recipe of that name; {nearest(name, shipped())}"])
 
 
 def about(path: Path) -> str:
-    """The first line that a recipe's comments say of it, behind the command that runs it; may be empty."""
+    """The first sentence that a recipe's comments say of it, behind the command that runs it; may be empty."""
     said = (line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
-    return next((line for line in said if line and not line.startswith("offramp run")), "")
+    text = " ".join(line for line in said if line and not line.startswith("offramp run"))
+    return re.split(r"(?<=\.) (?=[A-Z])", text)[0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from offramp.recipe._error import lines
+from offramp.recipe._partial import read
 from offramp.recipe._section import one_of
-from offramp.spaces import SPACES, options_of
+from offramp.spaces import SPACES, options_class
 
 
 class SpaceSection(BaseModel):
@@ -29,8 +29,4 @@ def wrong_options(section: object) -> list[str]:
     if not isinstance(section, dict) or section.get("name", "offramp") not in SPACES:
         return []
     options = {key: value for key, value in section.items() if key != "name"}
-    try:
-        options_of(section.get("name", "offramp"), options)
-    except ValidationError as error:
-        return lines(error.errors(), "space")
-    return []
+    return read(options_class(section.get("name", "offramp")), options, "space")[1]

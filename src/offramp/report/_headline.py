@@ -21,10 +21,12 @@ from offramp.report._numbers import (
     signed_points,
     size,
 )
-from offramp.report._words import MEAN_COSTS, listed, mac_rule
+from offramp.report._words import MEAN_COSTS, listed, mac_rule, one_exit
 
 _CLOSE = 0.005
 """Accuracies further apart than this are not compared without saying by how much."""
+_EQUAL = 0.005
+"""Numbers of MACs nearer to each other than this, in shares, are told as equal."""
 
 
 class Tile(NamedTuple):
@@ -50,7 +52,7 @@ def headline(files: Files) -> Headline:
     group = files.chosen[0]
     accuracy, macs = group.spread("test_accuracy"), group.spread("mean_macs")
     title = f"{group.name}: {accuracy.percent()} test accuracy at {macs.si()} mean MACs"
-    sentences = [_sample(group, files), over_budget(group, files), own_saving(group)]
+    sentences = [_sample(group, files), budget_kept(group, files), own_saving(group)]
     sentences += [static_saving(group, files.baselines), *device_sentences(group, files.baselines)]
     if len(files.chosen) > 1:
         others = listed([other.name for other in files.chosen[1:]])
@@ -86,15 +88,15 @@ def tiles(group: Group) -> list[Tile]:
     return found
 
 
-def over_budget(group: Group, files: Files) -> str:
-    """Where the mean cost on test is above the budget that thresholds were set for; empty where it is not."""
+def budget_kept(group: Group, files: Files) -> str:
+    """Whether the mean cost on test keeps the budget that thresholds were set for; empty where there is none."""
     name, bound = _budget(group.name, files) or ("", 0.0)
     figure, words, unit = MEAN_COSTS.get(name, ("", "", ""))
     if figure not in group.first.metrics:
         return ""
     spent = group.spread(figure).mean
     if spent <= bound:
-        return ""
+        return f"On test, the {words} of {quantity(spent, unit)} keep the budget of {quantity(bound, unit)}."
     above = f"{percent(spent / bound - 1)} above" if spent >= 1.0005 * bound else "slightly above"
     selected = [member.metrics["select"].get(name) for member in group.members]
     met = ""  # of energy and latency, older folders have no mean on select
@@ -117,7 +119,7 @@ def _budget(name: str, files: Files) -> tuple[str, float] | None:
 def own_saving(group: Group) -> str:
     """What stopping early saves and costs, against always running to the last exit."""
     if group.first.is_static:
-        return "It has one exit, the final one, so it never stops early."
+        return f"It has one exit, so it never stops early: {one_exit(group.first.metrics['dropped_exits'])}."
     macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
     gain = group.spread("test_accuracy").mean - group.spread("static_accuracy").mean
     unused = " No test image needed that exit, so this saving flatters." if _last_unused(group) else ""
@@ -147,7 +149,8 @@ def static_saving(group: Group, baselines: Sequence[Group]) -> str:
     return (
         f"The cheapest static network trained beside it that is at least as accurate, {cheapest.name}, has "
         f"{cheapest.spread('test_accuracy').percent()} at {si(dear)} MACs{better}: "
-        f"the early-exit network takes {_macs(macs / dear)}.{_at_equal(group, cheapest)}"
+        f"the {'delivered' if group.first.is_static else 'early-exit'} network takes {_macs(macs / dear)}."
+        f"{_at_equal(group, cheapest)}"
     )
 
 
@@ -182,7 +185,7 @@ def _accuracy(gain: float) -> str:
 
 
 def _macs(ratio: float) -> str:
-    return f"{less(ratio, 'fewer')} MACs"
+    return "as many MACs" if abs(1 - ratio) < _EQUAL else f"{less(ratio, 'fewer')} MACs"
 
 
 def _unfinished(files: Files) -> str:

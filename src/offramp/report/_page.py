@@ -18,7 +18,7 @@ from offramp.report._device import device_sentences, device_table, npu_table
 from offramp.report._drawing import drawing
 from offramp.report._files import Files
 from offramp.report._front import failures, front_data, front_sentences, start
-from offramp.report._headline import headline, over_budget, own_saving, static_saving, tiles
+from offramp.report._headline import budget_kept, headline, own_saving, static_saving, tiles
 from offramp.report._labels import KEY
 from offramp.report._samples import sample_sentence, samples
 from offramp.report._tables import cost_table, exit_table, network_table, split_table
@@ -87,7 +87,7 @@ def _network(group: Group, files: Files, task: Task | None) -> dict[str, Any]:
         "first": first,
         "seeds": group.seeds,
         "tiles": tiles(group),
-        "savings": [over_budget(group, files), own_saving(group), static_saving(group, files.baselines)],
+        "savings": [budget_kept(group, files), own_saving(group), static_saving(group, files.baselines)],
         "drawing": drawing(first),
         "curve": curve_data(first, files.baselines),
         "curve_sentence": curve_sentence(first),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MAC_RULES = {
     "executed": "executed rule: every exit branch that ran is charged",
     "paper": "paper rule: the branches of earlier exits are free",
@@ -44,6 +46,19 @@ SPLITS = {
     "calibrate": "kept for guarantees",
     "test": "read once, after everything was chosen",
 }
+
+
+def one_exit(dropped: Sequence[int]) -> str:
+    """Why a network delivered for a budget has one exit, and what to ask for; `dropped`: positions of its others."""
+    if dropped:
+        return (
+            "its other exits are dropped, as no image left there to the good of accuracy or cost: one exit alone is "
+            "the best within this budget. A smaller budget, or harder images, need more of them"
+        )
+    return (
+        "the search found nothing more accurate within its budget that leaves early. Larger networks have to: a "
+        'constraint such as "full_macs >= NUMBER" in [search] asks for them'
+    )
 
 
 def mac_rule(rule: str) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "SearchSpace",
     "ZniberOptions",
     "ZniberSpace",
+    "options_class",
     "options_of",
     "space",
 ]
@@ -65,7 +66,12 @@ def options_of(name: str, options: dict[str, Any]) -> BaseModel:
     Raises:
         pydantic.ValidationError: with every mistake in them.
     """
-    return _find(name)[1](**options)
+    return options_class(name)(**options)
+
+
+def options_class(name: str) -> type[BaseModel]:
+    """What the options of space `name` are an instance of."""
+    return _find(name)[1]
 
 
 def _find(name: str) -> tuple[_Make, type[BaseModel]]:

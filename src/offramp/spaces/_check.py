@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator
 
 from offramp.spaces._bits import pair_of
 from offramp.spaces.base import Candidate, Genotype, SearchSpace
 
+Choice = TypeVar("Choice")
 
-def check_ascending(name: str, choices: Sequence[Any]) -> None:
-    """Raise a ValueError that names the option `name` unless `choices` ascend, at least one, none twice."""
-    if not choices or list(choices) != sorted(set(choices)):
-        raise ValueError(f"{name} is {tuple(choices)}; it needs at least one choice, ascending, none twice")
+
+def _ascending(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    if not choices:
+        raise ValueError("it is empty; give at least one choice")
+    return _in_order(choices)
+
+
+def _in_order(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    if list(choices) != sorted(set(choices)):  # type: ignore[type-var]
+        raise ValueError(f"{_written(choices)} must ascend, with none twice")
+    return choices
+
+
+def _distinct(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    if not choices:
+        raise ValueError("it is empty; give at least one choice")
+    if len(set(choices)) != len(choices):
+        raise ValueError(f"{_written(choices)} has a choice twice")
+    return choices
+
+
+def _written(choices: Sequence[Any]) -> str:
+    return f"[{', '.join(map(str, choices))}]"
+
+
+Ascending = Annotated[tuple[Choice, ...], AfterValidator(_ascending)]
+"""Choices of an option: at least one, ascending, none twice. Checked field by field, so that every mistake is told."""
+MaybeNone = Annotated[tuple[Choice, ...], AfterValidator(_in_order)]
+"""As `Ascending`, or empty."""
+Distinct = Annotated[tuple[Choice, ...], AfterValidator(_distinct)]
+"""Choices in any order: at least one, none twice."""
 
 
 def checked(space: SearchSpace, candidate: Candidate, values: dict[str, Any]) -> Genotype:

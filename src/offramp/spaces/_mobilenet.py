@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 
 from offramp.architecture import Activation, Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
 from offramp.spaces._bits import BitsOptions
-from offramp.spaces._check import check_ascending
+from offramp.spaces._check import Ascending
 from offramp.spaces.base import Candidate, Gene, SearchSpace
 
 STAGES = 5
@@ -36,27 +36,16 @@ class BackboneOptions(BitsOptions):
     With the defaults the networks are those of the Once-for-All supernet "w1.0".
     """
 
-    depths: tuple[PositiveInt, ...] = (2, 3, 4)
-    kernels: tuple[Literal[3, 5, 7], ...] = (3, 5, 7)
-    expansions: tuple[PositiveInt, ...] = (3, 4, 6)
+    depths: Ascending[PositiveInt] = (2, 3, 4)
+    kernels: Ascending[Literal[3, 5, 7]] = (3, 5, 7)
+    expansions: Ascending[PositiveInt] = (3, 4, 6)
     width: float = Field(1.0, gt=0, le=4, description="factor on the channels, which are rounded to multiples of 8")
-
-    @model_validator(mode="after")
-    def _ascending(self) -> BackboneOptions:
-        for name in ("depths", "kernels", "expansions"):
-            check_ascending(name, getattr(self, name))
-        return self
 
 
 class ThresholdOptions(BackboneOptions):
     """What may be chosen in the backbone, and an early exit's thresholds, of which 1 stands for "no exit here"."""
 
-    thresholds: tuple[Annotated[float, Field(gt=0, le=ABSENT)], ...] = (0.1, 0.2, ABSENT)
-
-    @model_validator(mode="after")
-    def _thresholds_ascend(self) -> ThresholdOptions:
-        check_ascending("thresholds", self.thresholds)
-        return self
+    thresholds: Ascending[Annotated[float, Field(gt=0, le=ABSENT)]] = (0.1, 0.2, ABSENT)
 
 
 def threshold_genes(thresholds: Sequence[float]) -> list[Gene]:

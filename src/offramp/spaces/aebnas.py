@@ -11,7 +11,7 @@ from pydantic import PositiveInt, model_validator
 
 from offramp.architecture import Architecture, Block, Branch, Conv, Kernel, Pool, Resize
 from offramp.layers import Shape, branch_layers
-from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._check import Ascending, checked
 from offramp.spaces._mobilenet import (
     ABSENT,
     EARLY,
@@ -25,7 +25,6 @@ from offramp.spaces._mobilenet import (
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 _NONE = 0  # the size that stands for "no second module"
-_ASCENDING = ("resolutions", "branch_modules", "branch_sizes", "branch_kernels", "branch_expansions")
 
 
 class AebnasOptions(ThresholdOptions):
@@ -36,18 +35,15 @@ class AebnasOptions(ThresholdOptions):
     `branch_expansions` times its channels, and max pooling or not (`branch_pools`).
     """
 
-    resolutions: tuple[PositiveInt, ...] = tuple(range(32, 73, 4))
-    branch_modules: tuple[Literal[1, 2], ...] = (1, 2)
-    branch_sizes: tuple[PositiveInt, ...] = (8, 10)
-    branch_kernels: tuple[Kernel, ...] = (3, 5)
-    branch_expansions: tuple[PositiveInt, ...] = (1, 2)
-    branch_pools: tuple[bool, ...] = (False, True)
+    resolutions: Ascending[PositiveInt] = tuple(range(32, 73, 4))
+    branch_modules: Ascending[Literal[1, 2]] = (1, 2)
+    branch_sizes: Ascending[PositiveInt] = (8, 10)
+    branch_kernels: Ascending[Kernel] = (3, 5)
+    branch_expansions: Ascending[PositiveInt] = (1, 2)
+    branch_pools: Ascending[bool] = (False, True)
 
     @model_validator(mode="after")
     def _branches_fit(self) -> AebnasOptions:
-        for name in _ASCENDING:
-            check_ascending(name, getattr(self, name))
-        check_ascending("branch_pools", self.branch_pools)
         pool = 2 if self.branch_pools[-1] else 1
         if (self.branch_sizes[0] - self.branch_kernels[-1]) // 2 + 1 < pool:
             raise ValueError(

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from offramp.architecture import Activate, Architecture, Block, Branch, Conv, Pool
 from offramp.layers import Shape, branch_layers, layers
-from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._check import Ascending, checked
 from offramp.spaces._mobilenet import STAGES, Backbone, BackboneOptions, assemble
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
@@ -23,11 +23,10 @@ class NachosOptions(BackboneOptions):
     """What may be chosen in the backbone; channels of an early exit's convolutions; what the adapter may pool by."""
 
     branch_widths: tuple[PositiveInt, ...] = Field((32, 64, 128), min_length=1)
-    pools: tuple[PositiveInt, ...] = POOLS
+    pools: Ascending[PositiveInt] = POOLS
 
     @model_validator(mode="after")
     def _pools_begin_with_none(self) -> NachosOptions:
-        check_ascending("pools", self.pools)
         if self.pools[0] != 1:
             raise ValueError(f"pools is {self.pools}; it must begin with 1, which stands for no pooling")
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
@@ -13,21 +13,12 @@ from pydantic import Field, PositiveInt, model_validator
 from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
 from offramp.layers import Shape, branch_layers, layers
 from offramp.spaces._bits import BitsOptions
-from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._check import Ascending, Distinct, checked
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
 BranchOperator = Literal["pointwise", "separable", "conv"]
 Pooling = Literal["avg1", "max1", "avg2"]
 _SMALLEST_MAP = 4  # no stage halves its map below this
-_ASCENDING = (
-    "stem_strides",
-    "stem_widths",
-    "kernels",
-    "expansions",
-    "squeeze_excite",
-    "branch_depths",
-    "branch_widths",
-)
 
 
 class OfframpOptions(BitsOptions):
@@ -37,19 +28,19 @@ class OfframpOptions(BitsOptions):
     would become smaller than 4x4, so that the space suits any input size. `bits` are those of `BitsOptions`.
     """
 
-    stem_strides: tuple[Literal[1, 2], ...] = (1, 2)
-    stem_widths: tuple[PositiveInt, ...] = (8, 12, 16, 24)
-    widths: tuple[tuple[PositiveInt, ...], ...] = ((8, 12, 16), (16, 24, 32), (24, 32, 48), (40, 56, 72), (64, 88, 112))
-    depths: tuple[tuple[PositiveInt, ...], ...] = ((1, 2), (1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3))
+    stem_strides: Ascending[Literal[1, 2]] = (1, 2)
+    stem_widths: Ascending[PositiveInt] = (8, 12, 16, 24)
+    widths: tuple[Ascending[PositiveInt], ...] = ((8, 12, 16), (16, 24, 32), (24, 32, 48), (40, 56, 72), (64, 88, 112))
+    depths: tuple[Ascending[PositiveInt], ...] = ((1, 2), (1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3))
     strides: tuple[Literal[1, 2], ...] = (1, 2, 2, 1, 2)
-    kernels: tuple[Literal[3, 5, 7], ...] = (3, 5)
-    expansions: tuple[PositiveInt, ...] = (2, 3, 4, 6)
-    squeeze_excite: tuple[bool, ...] = (False, True)
+    kernels: Ascending[Literal[3, 5, 7]] = (3, 5)
+    expansions: Ascending[PositiveInt] = (2, 3, 4, 6)
+    squeeze_excite: Ascending[bool] = (False, True)
     activations: tuple[Activation, ...] = ("relu", "relu", "hardswish", "hardswish", "hardswish")
-    branch_depths: tuple[int, ...] = (0, 1, 2, 3)
-    branch_operators: tuple[BranchOperator, ...] = ("pointwise", "separable", "conv")
-    branch_widths: tuple[PositiveInt, ...] = (16, 32, 64, 128)
-    poolings: tuple[Pooling, ...] = ("avg1", "max1", "avg2")
+    branch_depths: Ascending[Annotated[int, Field(ge=0, le=3)]] = (0, 1, 2, 3)
+    branch_operators: Distinct[BranchOperator] = ("pointwise", "separable", "conv")
+    branch_widths: Ascending[PositiveInt] = (16, 32, 64, 128)
+    poolings: Distinct[Pooling] = ("avg1", "max1", "avg2")
     max_exits: PositiveInt = Field(default=5, description="exits of a candidate at most, the final one counted")
 
     @model_validator(mode="after")
@@ -58,16 +49,6 @@ class OfframpOptions(BitsOptions):
         if not self.widths or len(set(per_stage.values())) != 1:
             counts = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
             raise ValueError(f"every stage needs one entry in each of these: {counts}")
-        for name in _ASCENDING:
-            check_ascending(name, getattr(self, name))
-        for name in ("widths", "depths"):
-            for i, choices in enumerate(getattr(self, name)):
-                check_ascending(f"{name}[{i}]", choices)
-        for name in ("branch_operators", "poolings"):
-            if not getattr(self, name) or len(set(getattr(self, name))) != len(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)}; it needs at least one choice and none twice")
-        if min(self.branch_depths) < 0 or max(self.branch_depths) > 3:
-            raise ValueError(f"branch_depths is {self.branch_depths}; allowed are 0 to 3")
         return self
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from offramp.architecture import Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
 from offramp.layers import Shape, branch_layers, stage_layers
 from offramp.spaces._bits import BitsOptions, Pair, Pairs, precision_of
-from offramp.spaces._check import check_ascending, checked
+from offramp.spaces._check import Ascending, Distinct, MaybeNone, checked
 from offramp.spaces._mobilenet import make_divisible
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
@@ -35,19 +35,10 @@ class ZniberOptions(BitsOptions):
     """
 
     width: float = Field(default=1.0, ge=0.1, le=4)
-    exits: tuple[Annotated[int, Field(ge=0, le=_LAST - 2)], ...] = tuple(range(_LAST - 1))
-    heads: tuple[Head, ...] = ("single", "double")
+    exits: MaybeNone[Annotated[int, Field(ge=0, le=_LAST - 2)]] = tuple(range(_LAST - 1))
+    heads: Distinct[Head] = ("single", "double")
     bits: Pairs = ((4, 4), (4, 8), (8, 4), (8, 8), (32, 32))
-    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-
-    @model_validator(mode="after")
-    def _distinct(self) -> ZniberOptions:
-        if self.exits:  # none: what is left to search are the final head and the bits
-            check_ascending("exits", self.exits)
-        check_ascending("thresholds", self.thresholds)
-        if not self.heads or len(set(self.heads)) != len(self.heads):
-            raise ValueError(f"heads is {self.heads}; it needs at least one choice and none twice")
-        return self
+    thresholds: Ascending[Annotated[float, Field(ge=0, le=1)]] = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
 class ZniberSpace(SearchSpace):
