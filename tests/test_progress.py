@@ -51,6 +51,14 @@ def test_work_done_before_an_interruption_is_no_speed(clock, out):
     assert out.getvalue().splitlines() == ["supernet: 940/1,000  1.0/s  60 s left"]
 
 
+def test_a_unit_is_told_with_the_rate(clock, out):
+    with track("search", 10, unit="networks", console=plain(out)) as bar:
+        bar.advance()
+        clock.now += 40
+        bar.advance(2)
+    assert out.getvalue().splitlines() == ["search: 3/10  0.1 networks/s  140 s left"]
+
+
 def test_what_is_done_already_counts(clock, out):
     with track("search", 10, done=8, console=plain(out)) as bar:
         bar.advance()

@@ -357,7 +357,7 @@ def _trained(
     if is_quantized(architecture.precision):
         phases.append((settings.quantized_epochs, settings))
     total = sum(epochs * (len(task.train) // s.batch * s.batch) for epochs, s in phases)
-    with track(f"training {folder.name}", total) as bar:
+    with track(f"training {folder.name}", total, unit="images") as bar:
         return train_either(
             architecture, data, settings, recipe.gates,
             supernet=supernet, seed=seed, identity=made_of, checkpoint=folder / "checkpoint", track=bar,

@@ -174,7 +174,8 @@ class Run:
             load_weights(path, supernet, "delete it, and the run trains it again")
             return supernet
         started = time.monotonic()
-        with track("supernet", settings.epochs * (len(self.task.train) // settings.batch * settings.batch)) as bar:
+        total = settings.epochs * (len(self.task.train) // settings.batch * settings.batch)
+        with track("supernet", total, unit="images") as bar:
             supernet = train_supernet(
                 self.space, self.task.without_test(), settings,
                 seed=self.recipe.seed, identity=self.supernet_identity, checkpoint=self.folder.checkpoint, track=bar,
@@ -214,7 +215,7 @@ class Run:
         if not missing:
             return
         started, total = time.monotonic(), len(self.retrained) + len(missing)
-        with track("the last candidates, trained longer", total, len(self.retrained)) as bar:
+        with track("the last candidates, trained longer", total, len(self.retrained), unit="networks") as bar:
             outcome = search(
                 self.evaluator(self.recipe.train), self.retrained, ListedProposer(wanted), evaluations=total,
                 initial=0, batch=len(wanted), seed=self.recipe.seed, progress=_shown(bar),
@@ -293,7 +294,7 @@ class Run:
     def _samples(self) -> Iterator[Architecture]:
         """Some of the networks that the search may ask a device's table for: middle widths are in no extreme one."""
         if self.costs.device is not None and not self.costs.npu:
-            with track(f"layers on {self.costs.device}", _SAMPLES) as bar:
+            with track(f"layers on {self.costs.device}", _SAMPLES, unit="networks") as bar:
                 for seed in range(_SAMPLES):
                     yield self.space.sample(seed)
                     bar.advance(1)
@@ -327,7 +328,7 @@ class Run:
             return known.get(candidate) or evaluate(candidate)
 
         started = time.monotonic()
-        with track(title, settings.evaluations, len(study)) as bar:
+        with track(title, settings.evaluations, len(study), unit="networks") as bar:
             outcome = search(
                 once, study, self._proposer(who, study), evaluations=settings.evaluations, initial=settings.initial,
                 batch=settings.batch, seed=self.recipe.seed, progress=_shown(bar), stop_after=settings.stop_after,

@@ -29,8 +29,16 @@ class Silent:
 
 
 class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.1f}/s" if task.speed else "", style="progress.data.speed")
+        return Text(_rate(task.speed, self._unit) if task.speed else "", style="progress.data.speed")
+
+
+def _rate(speed: float, unit: str) -> str:
+    return f"{speed:,.1f} {unit}/s" if unit else f"{speed:,.1f}/s"
 
 
 class _Bar:
@@ -45,8 +53,8 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, console: Console, title: str, total: int, done: int) -> None:
-        self._console, self._title, self._total, self._done = console, title, total, done
+    def __init__(self, console: Console, title: str, total: int, done: int, unit: str) -> None:
+        self._console, self._title, self._total, self._done, self._unit = console, title, total, done, unit
         self._first, self._started, self._shown, self._note = done, 0.0, 0.0, ""
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
@@ -57,20 +65,22 @@ class _Lines:
             self._first, self._started, self._shown = self._done, now, now
         if now - self._shown >= _SECONDS_BETWEEN_LINES or self._done >= self._total:
             rate = (self._done - self._first) / max(now - self._started, 1e-9)
-            left = f"{rate:,.1f}/s  {(self._total - self._done) / rate:,.0f} s left  " if rate else ""
+            left = f"{_rate(rate, self._unit)}  {(self._total - self._done) / rate:,.0f} s left  " if rate else ""
             text = f"{self._title}: {self._done:,}/{self._total:,}  {left}{self._note}"
             self._console.print(text.rstrip(), highlight=False, markup=False)
             self._shown = now
 
 
 @contextmanager
-def track(title: str, total: int, done: int = 0, console: Console | None = None) -> Iterator[Tracker]:
-    """A tracker for `total` units of which `done` are already there."""
+def track(
+    title: str, total: int, done: int = 0, *, unit: str = "", console: Console | None = None
+) -> Iterator[Tracker]:
+    """A tracker for `total` units of which `done` are already there; `unit` is their name, in the plural."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
-        yield _Lines(console, title, total, done)
+        yield _Lines(console, title, total, done, unit)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bar:
         yield _Bar(bar, title, total, done)
 

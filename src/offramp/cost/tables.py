@@ -340,7 +340,7 @@ def build_table(
     todo = [item for item in items if key(*item) not in rows and key(*item) not in shipped]
     written = time.monotonic()
     try:
-        with track(f"layers of {hardware.name}", len(items), len(items) - len(todo)) as tracker:
+        with track(f"layers of {hardware.name}", len(items), len(items) - len(todo), unit="layers") as tracker:
             for name, entry in build(hardware, todo, workers or os.cpu_count() or 1, zigzag.compute):
                 rows[name] = entry
                 tracker.advance(note=name)
