@@ -33,7 +33,7 @@ _DEVICE = (
     "device", "mapping", "energy_mj", "latency_ms", "et_avg", "et_of_means", "static_exit", "static_energy_mj",
     "static_latency_ms", "static_et", "full_et", "exit_overhead_mj", "dynamic_efficiency",
 )  # fmt: skip
-"""What a row has of the device: as in metrics.json (`offramp.deliver.on_device`)."""
+"""What a row has of the device: as in metrics.json (`offramp.metrics.on_device`)."""
 
 
 def delivered(run: RunFolder) -> list[Row]:

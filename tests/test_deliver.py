@@ -6,7 +6,8 @@ import torch
 
 from offramp import build, cost, space
 from offramp import deliver as module
-from offramp.deliver import costs_of, curve_records, describe, goal_of, keep_exits, kind
+from offramp.deliver import costs_of, goal_of, keep_exits
+from offramp.metrics import curve_records, describe, kind
 from offramp.policy import MEASURES, Goal, Policy, ScoreTable, curve, operate, repair, shared_threshold
 from offramp.recipe import Recipe
 from offramp.search import Evaluation, NothingFeasible, Trial, best_static

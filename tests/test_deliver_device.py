@@ -10,7 +10,8 @@ from offramp import build, cost, space
 from offramp import deliver as module
 from offramp.architecture import Architecture
 from offramp.cost import backbone_alone, map_network
-from offramp.deliver import costs_of, deliver, on_device
+from offramp.deliver import costs_of, deliver
+from offramp.metrics import on_device
 from offramp.policy import Policy, ScoreTable, curve, operate
 from offramp.recipe import Recipe
 from offramp.spaces import Candidate

@@ -10,7 +10,7 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.data import Task
-from offramp.deliver import curve_records, describe, kind, means_of, on_device, subset_records
+from offramp.metrics import curve_records, describe, kind, means_of, on_device, subset_records
 from offramp.policy import Goal, ScoreTable, curve, operate, tune
 from offramp.search.constraint import Constraint
 from offramp.search.costs import Costs
