@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import BaseModel, Field, PositiveFloat, field_validator, model_validator
 
 from offramp.recipe._section import Section
@@ -18,11 +16,11 @@ def bounds_in(section: BaseModel) -> dict[str, float]:
 class Budget(Section):
     """One network to deliver: the most accurate within one mean cost, or the best trade-off where none is given."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    mean_macs: PositiveFloat | None = None
-    mean_energy_mj: PositiveFloat | None = None
-    mean_latency_ms: PositiveFloat | None = None
-    et_avg: PositiveFloat | None = None
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="that of its folder")
+    mean_macs: PositiveFloat | None = Field(None, description="at most; without any of these four, the best trade-off")
+    mean_energy_mj: PositiveFloat | None = Field(None, description="likewise, on the device")
+    mean_latency_ms: PositiveFloat | None = Field(None, description="likewise")
+    et_avg: PositiveFloat | None = Field(None, description="likewise, J x cycles")
 
     @property
     def budget(self) -> tuple[str, float] | None:

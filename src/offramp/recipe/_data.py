@@ -36,9 +36,9 @@ Count = Annotated[int | float, PlainValidator(_count)]
 class DataSection(Section):
     """Where the images come from, and how they are split."""
 
-    name: Annotated[str, one_of(SETS)] = "digits"
+    name: Annotated[str, one_of(SETS)] = Field("digits", description="the data set")
     root: str | None = Field(None, description="folder or file; default: the environment variable OFFRAMP_DATA")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the splits")
     select: Count | None = Field(None, description="images (or share of them) that search and thresholds are scored on")
     calibrate: Count | None = Field(None, description="images (or share) kept for guarantees")
     test: Count | None = Field(None, description="images (or share) for the test, where the set has no test split")
@@ -46,8 +46,12 @@ class DataSection(Section):
     size: Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_size)] | None = Field(
         None, description="height and width to resize a folder's images to"
     )
-    flip: bool | None = None
-    pad: NonNegativeInt | None = None
+    flip: bool | None = Field(
+        None, description="whether training images are also mirrored; default: the data set's own"
+    )
+    pad: NonNegativeInt | None = Field(
+        None, description="how many pixels training images are shifted by, at most; default: the data set's own"
+    )
     coarse: bool = Field(False, description="CIFAR-100's 20 superclasses")
     extra: bool = Field(False, description="train on SVHN's extra images, too")
     verify: bool = Field(True, description="compare official archives with their published checksums")

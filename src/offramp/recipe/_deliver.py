@@ -11,7 +11,9 @@ from offramp.recipe._section import Section, Seed, once
 class DeliverSection(Section):
     """Which networks of the front are trained, tested and exported."""
 
-    budgets: tuple[Budget, ...] = Field((Budget(name="best"),), min_length=1)
+    budgets: tuple[Budget, ...] = Field(
+        (Budget(name="best"),), min_length=1, description="a network for each; see below"
+    )
     seeds: tuple[Seed, ...] = Field(
         (0,), min_length=1, description="final trainings; the first seed's network is exported"
     )

@@ -17,9 +17,12 @@ class PolicySection(Section):
     """When a sample leaves."""
 
     measures: tuple[Annotated[str, one_of((*MEASURES, *GATE_MEASURES))], ...] = Field(
-        ("max_probability",), min_length=1
+        ("max_probability",), min_length=1, description="how sure an exit is; of several, the best is kept"
     )
-    mac_rule: Annotated[str, one_of(MAC_RULES)] = "executed"
+    mac_rule: Annotated[str, one_of(MAC_RULES)] = Field(
+        "executed",
+        description="every branch that ran is charged, or, as in some papers, those of earlier exits are free",
+    )
     mean_macs: PositiveFloat | None = Field(None, description="most accuracy at this mean cost")
     mean_energy_mj: PositiveFloat | None = Field(None, description="likewise, of energy on the device")
     mean_latency_ms: PositiveFloat | None = Field(None, description="likewise, of latency on the device")

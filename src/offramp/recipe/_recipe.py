@@ -31,7 +31,7 @@ from offramp.training import GateSettings, SupernetSettings, TrainSettings
 class Recipe(Section):
     """A whole run. `seed` is the seed of everything that has none of its own."""
 
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of everything that has none of its own")
     data: DataSection = DataSection()
     space: SpaceSection = SpaceSection()
     supernet: SupernetSettings = SupernetSettings()

@@ -50,7 +50,7 @@ def _storage(url: str) -> str:
 class SearchSection(Section):
     """Which candidates are evaluated, and what is wanted of them."""
 
-    proposer: Annotated[str, one_of(PROPOSERS)] = "surrogate"
+    proposer: Annotated[str, one_of(PROPOSERS)] = Field("surrogate", description="who chooses the candidates")
     evaluator: Annotated[str, one_of(EVALUATORS)] = Field(
         "one-shot", description="slices of the supernet, or each candidate trained by [finetune]"
     )
@@ -68,9 +68,13 @@ class SearchSection(Section):
     crossover: Annotated[str, one_of(CROSSOVERS)] = Field(
         "uniform", description="the surrogate proposer's: gene by gene, or what lies between two cuts"
     )
-    objectives: tuple[Annotated[str, one_of(tuple(METRICS))], ...] = Field(("error", "mean_macs"), min_length=1)
-    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
-    evaluations: PositiveInt = 100
+    objectives: tuple[Annotated[str, one_of(tuple(METRICS))], ...] = Field(
+        ("error", "mean_macs"), min_length=1, description="what the front is made of"
+    )
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = Field(
+        (), description='such as "params <= 2e5": METRIC <= NUMBER or METRIC >= NUMBER, of the metrics above'
+    )
+    evaluations: PositiveInt = Field(100, description="candidates in all")
     initial: PositiveInt = Field(32, description="random candidates before the proposer takes over")
     batch: PositiveInt = Field(8, description="candidates proposed at a time")
     baseline: bool = Field(True, description="also evaluate as many random candidates, for comparison")

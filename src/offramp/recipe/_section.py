@@ -27,6 +27,7 @@ def one_of(allowed: Sequence[str]) -> BeforeValidator:
             raise ValueError(f"{value!r} is unknown; allowed are {', '.join(allowed)}")
         return value
 
+    check.allowed = tuple(allowed)  # type: ignore[attr-defined]  # for the page of all keys
     return BeforeValidator(check)
 
 

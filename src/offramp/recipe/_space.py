@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from offramp.recipe._partial import read
 from offramp.recipe._section import one_of
@@ -16,7 +16,7 @@ class SpaceSection(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: Annotated[str, one_of(SPACES)] = "offramp"
+    name: Annotated[str, one_of(SPACES)] = Field("offramp", description="whose options the other keys are, below")
 
     @property
     def options(self) -> dict[str, Any]:

@@ -37,7 +37,11 @@ class BitsOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bits: Pairs = Field(FLOAT, exclude_if=lambda pairs: pairs == FLOAT)
+    bits: Pairs = Field(
+        FLOAT,
+        exclude_if=lambda pairs: pairs == FLOAT,
+        description="pairs, backbone and branches, weights and activations alike; 32 is float",
+    )
 
 
 def precision_of(pair: Pair) -> Precision:

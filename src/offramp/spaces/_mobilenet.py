@@ -36,16 +36,18 @@ class BackboneOptions(BitsOptions):
     With the defaults the networks are those of the Once-for-All supernet "w1.0".
     """
 
-    depths: Ascending[PositiveInt] = (2, 3, 4)
-    kernels: Ascending[Literal[3, 5, 7]] = (3, 5, 7)
-    expansions: Ascending[PositiveInt] = (3, 4, 6)
+    depths: Ascending[PositiveInt] = Field((2, 3, 4), description="blocks of a stage")
+    kernels: Ascending[Literal[3, 5, 7]] = Field((3, 5, 7), description="of depthwise convolutions")
+    expansions: Ascending[PositiveInt] = Field((3, 4, 6), description="of the bottlenecks")
     width: float = Field(1.0, gt=0, le=4, description="factor on the channels, which are rounded to multiples of 8")
 
 
 class ThresholdOptions(BackboneOptions):
     """What may be chosen in the backbone, and an early exit's thresholds, of which 1 stands for "no exit here"."""
 
-    thresholds: Ascending[Annotated[float, Field(gt=0, le=ABSENT)]] = (0.1, 0.2, ABSENT)
+    thresholds: Ascending[Annotated[float, Field(gt=0, le=ABSENT)]] = Field(
+        (0.1, 0.2, ABSENT), description="of an early exit; 1: no exit there"
+    )
 
 
 def threshold_genes(thresholds: Sequence[float]) -> list[Gene]:

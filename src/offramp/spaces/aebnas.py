@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from offramp.architecture import Architecture, Block, Branch, Conv, Kernel, Pool, Resize
 from offramp.layers import Shape, branch_layers
@@ -35,12 +35,14 @@ class AebnasOptions(ThresholdOptions):
     `branch_expansions` times its channels, and max pooling or not (`branch_pools`).
     """
 
-    resolutions: Ascending[PositiveInt] = tuple(range(32, 73, 4))
-    branch_modules: Ascending[Literal[1, 2]] = (1, 2)
-    branch_sizes: Ascending[PositiveInt] = (8, 10)
-    branch_kernels: Ascending[Kernel] = (3, 5)
-    branch_expansions: Ascending[PositiveInt] = (1, 2)
-    branch_pools: Ascending[bool] = (False, True)
+    resolutions: Ascending[PositiveInt] = Field(
+        tuple(range(32, 73, 4)), description="that images are resized to in the network"
+    )
+    branch_modules: Ascending[Literal[1, 2]] = Field((1, 2), description="of a branch")
+    branch_sizes: Ascending[PositiveInt] = Field((8, 10), description="that a module resizes its map to")
+    branch_kernels: Ascending[Kernel] = Field((3, 5), description="of a module's convolution")
+    branch_expansions: Ascending[PositiveInt] = Field((1, 2), description="of its channels")
+    branch_pools: Ascending[bool] = Field((False, True), description="whether a module ends with max pooling")
 
     @model_validator(mode="after")
     def _branches_fit(self) -> AebnasOptions:

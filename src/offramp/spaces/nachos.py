@@ -22,8 +22,12 @@ POOLS = (1, 2, 4)
 class NachosOptions(BackboneOptions):
     """What may be chosen in the backbone; channels of an early exit's convolutions; what the adapter may pool by."""
 
-    branch_widths: tuple[PositiveInt, ...] = Field((32, 64, 128), min_length=1)
-    pools: Ascending[PositiveInt] = POOLS
+    branch_widths: tuple[PositiveInt, ...] = Field(
+        (32, 64, 128), min_length=1, description="channels of an early exit's convolutions"
+    )
+    pools: Ascending[PositiveInt] = Field(
+        POOLS, description="what the adapter may pool by before an exit; 1: not at all"
+    )
 
     @model_validator(mode="after")
     def _pools_begin_with_none(self) -> NachosOptions:

@@ -28,19 +28,32 @@ class OfframpOptions(BitsOptions):
     would become smaller than 4x4, so that the space suits any input size. `bits` are those of `BitsOptions`.
     """
 
-    stem_strides: Ascending[Literal[1, 2]] = (1, 2)
-    stem_widths: Ascending[PositiveInt] = (8, 12, 16, 24)
-    widths: tuple[Ascending[PositiveInt], ...] = ((8, 12, 16), (16, 24, 32), (24, 32, 48), (40, 56, 72), (64, 88, 112))
-    depths: tuple[Ascending[PositiveInt], ...] = ((1, 2), (1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3))
-    strides: tuple[Literal[1, 2], ...] = (1, 2, 2, 1, 2)
-    kernels: Ascending[Literal[3, 5, 7]] = (3, 5)
-    expansions: Ascending[PositiveInt] = (2, 3, 4, 6)
-    squeeze_excite: Ascending[bool] = (False, True)
-    activations: tuple[Activation, ...] = ("relu", "relu", "hardswish", "hardswish", "hardswish")
-    branch_depths: Ascending[Annotated[int, Field(ge=0, le=3)]] = (0, 1, 2, 3)
-    branch_operators: Distinct[BranchOperator] = ("pointwise", "separable", "conv")
-    branch_widths: Ascending[PositiveInt] = (16, 32, 64, 128)
-    poolings: Distinct[Pooling] = ("avg1", "max1", "avg2")
+    stem_strides: Ascending[Literal[1, 2]] = Field((1, 2), description="of the first convolution")
+    stem_widths: Ascending[PositiveInt] = Field((8, 12, 16, 24), description="its channels")
+    widths: tuple[Ascending[PositiveInt], ...] = Field(
+        ((8, 12, 16), (16, 24, 32), (24, 32, 48), (40, 56, 72), (64, 88, 112)),
+        description="channels, a list for each stage",
+    )
+    depths: tuple[Ascending[PositiveInt], ...] = Field(
+        ((1, 2), (1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3)), description="blocks, a list for each stage"
+    )
+    strides: tuple[Literal[1, 2], ...] = Field(
+        (1, 2, 2, 1, 2), description="of each stage; a stride of 2 is left out where the map would fall below 4 x 4"
+    )
+    kernels: Ascending[Literal[3, 5, 7]] = Field((3, 5), description="of depthwise convolutions")
+    expansions: Ascending[PositiveInt] = Field((2, 3, 4, 6), description="of the bottlenecks")
+    squeeze_excite: Ascending[bool] = Field((False, True), description="whether a stage's blocks have it")
+    activations: tuple[Activation, ...] = Field(
+        ("relu", "relu", "hardswish", "hardswish", "hardswish"), description="of each stage"
+    )
+    branch_depths: Ascending[Annotated[int, Field(ge=0, le=3)]] = Field(
+        (0, 1, 2, 3), description="layers of a branch, 0 to 3"
+    )
+    branch_operators: Distinct[BranchOperator] = Field(("pointwise", "separable", "conv"), description="of its layers")
+    branch_widths: Ascending[PositiveInt] = Field((16, 32, 64, 128), description="their channels")
+    poolings: Distinct[Pooling] = Field(
+        ("avg1", "max1", "avg2"), description="before a branch's classifier, and the size pooled to"
+    )
     max_exits: PositiveInt = Field(default=5, description="exits of a candidate at most, the final one counted")
 
     @model_validator(mode="after")

@@ -34,11 +34,23 @@ class ZniberOptions(BitsOptions):
     backbone and heads.
     """
 
-    width: float = Field(default=1.0, ge=0.1, le=4)
-    exits: MaybeNone[Annotated[int, Field(ge=0, le=_LAST - 2)]] = tuple(range(_LAST - 1))
-    heads: Distinct[Head] = ("single", "double")
-    bits: Pairs = ((4, 4), (4, 8), (8, 4), (8, 8), (32, 32))
-    thresholds: Ascending[Annotated[float, Field(ge=0, le=1)]] = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+    width: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=4,
+        description="factor on the backbone's channels, which are rounded to multiples of 8; 1 is the paper's",
+    )
+    exits: MaybeNone[Annotated[int, Field(ge=0, le=_LAST - 2)]] = Field(
+        tuple(range(_LAST - 1)), description="blocks behind which an early exit may stand"
+    )
+    heads: Distinct[Head] = Field(("single", "double"), description="one linear layer, or two")
+    bits: Pairs = Field(
+        ((4, 4), (4, 8), (8, 4), (8, 8), (32, 32)),
+        description="pairs, backbone and branches, weights and activations alike; 32 is float",
+    )
+    thresholds: Ascending[Annotated[float, Field(ge=0, le=1)]] = Field(
+        (0.7, 0.75, 0.8, 0.85, 0.9, 0.95), description="one for all early exits"
+    )
 
 
 class ZniberSpace(SearchSpace):

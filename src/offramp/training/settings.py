@@ -24,7 +24,7 @@ class OptimiserSettings(BaseModel):
     batch: PositiveInt = Field(128, description="images per step")
     lr: PositiveFloat = Field(0.2, description="peak learning rate")
     warmup: float = Field(0.15, ge=0, le=0.9, description="share of the steps in which the rate rises")
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD's, after Nesterov")
     weight_decay: float = Field(2e-4, ge=0, description="of convolution and linear weights; norms and biases have none")
     clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
     optimiser: Literal["sgd", "muon"] = _optional("sgd", description="of kernels that mix channels")
@@ -61,9 +61,9 @@ class TrainSettings(DistilSettings):
     A network of few bits is then quantized and imitates itself in float for `quantized_epochs`, by SGD.
     """
 
-    lr: PositiveFloat = 0.1
-    backbone_epochs: NonNegativeInt = 2
-    joint_epochs: PositiveInt = 18
+    lr: PositiveFloat = Field(0.1, description="peak learning rate")
+    backbone_epochs: NonNegativeInt = Field(2, description="of the backbone with its final exit alone")
+    joint_epochs: PositiveInt = Field(18, description="then, of all exits together")
     final_weight: PositiveFloat = Field(1.0, description="weight of the final exit's loss; the others weigh 1")
     quantized_epochs: NonNegativeInt = _optional(4, description="further ones at few bits, where the network has them")
     quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these epochs, always SGD's")
@@ -82,7 +82,7 @@ class GateSettings(OptimiserSettings):
     all of L. Phases, batch, rate, momentum and decay are the paper's, for ImageNet weights; from scratch raise `lr`.
     """
 
-    lr: PositiveFloat = 0.01
+    lr: PositiveFloat = Field(0.01, description="peak learning rate")
     weight_decay: float = Field(5e-5, ge=0, description="of convolution and linear weights; norms and biases have none")
     phases: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
         (10, 5, 5), description="epochs of each phase"
