@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from base64 import b64encode
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -23,13 +25,13 @@ from offramp.report._labels import KEY
 from offramp.report._samples import sample_sentence, samples
 from offramp.report._tables import cost_table, exit_table, network_table, split_table
 from offramp.report._utilisation import leavers
-from offramp.report._words import MEASURES, mac_rule, measure, metric
+from offramp.report._words import MEASURES, TERMS, mac_rule, measure, metric
 from offramp.run_folder import RunFolder, write_text
 
 if TYPE_CHECKING:
     from offramp.data import Task
 
-_SCRIPTS = ("dom.js", "theme.js", "panel.js", "front.js", "budgets.js", "curve.js", "tabs.js")
+_SCRIPTS = ("plotly.js", "dom.js", "theme.js", "panel.js", "front.js", "budgets.js", "curve.js", "tabs.js")
 
 
 def write_report(folder: str | Path, task: Task | None = None) -> Path:
@@ -73,6 +75,7 @@ def render(files: Files, task: Task | None = None) -> str:
                 "measures": MEASURES,
             },
             key=KEY,
+            terms=TERMS,
             plotly=_plotly() if figures else "",
             style=_asset("style.css"),
             scripts=[_asset(name) for name in _SCRIPTS],
@@ -127,7 +130,7 @@ def _asset(name: str) -> Markup:
 
 @cache
 def _plotly() -> Markup:
-    """Plotly's own script, as its package ships it."""
+    """Plotly's own script, as its package ships it: gzip, in base 64."""
     from plotly.offline import get_plotlyjs
 
-    return Markup(get_plotlyjs())
+    return Markup(b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode())

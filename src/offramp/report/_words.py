@@ -48,6 +48,20 @@ SPLITS = {
 }
 
 
+TERMS = {
+    "exit": "a branch at which the network may answer and stop; the final one answers whatever is left",
+    "threshold": "how sure an exit must be of its answer for an image to leave there",
+    "utilisation": "the share of images that leave at each exit",
+    "MACs": "multiplications with addition, the work of a network; mean MACs are over images, each up to where it left",
+    "front": "the networks that no other one found beats in one objective without losing in another (Pareto front)",
+    "static network": "one exit, the same work for every image",
+    "one-shot": "measured with weights cut out of one shared supernet, before any training of its own",
+    "ET": "energy x latency, in joules x cycles; ET_avg is its mean over images",
+    "calibration error": "how far the confidence of answers is from the share of them that is right",
+}
+"""What a reader may want to look up."""
+
+
 def one_exit(dropped: Sequence[int]) -> str:
     """Why a network delivered for a budget has one exit, and what to ask for; `dropped`: positions of its others."""
     if dropped:
