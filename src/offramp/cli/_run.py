@@ -19,7 +19,7 @@ _TESTED = {
     "mean_macs": "mean_macs", "mean_energy_mj": "energy_mj", "mean_latency_ms": "latency_ms", "et_avg": "et_avg",
 }  # fmt: skip
 """What a budget may bound -> its name in metrics.json."""
-_METRICS = ("kind", "test_accuracy", "mean_macs", "mac_rule", "utilisation", "seed", "splits", "dropped_exits")
+_METRICS = ("kind", "test_accuracy", "mean_macs", "mac_rule", "utilisation", "seed", "splits")
 
 
 def run(
@@ -114,7 +114,7 @@ def _print_delivered(folders: list[Path], recipe: Recipe) -> None:
     wanted = {budget.name for budget in recipe.deliver.budgets}
     for folder, m in zip(folders, found):
         if folder.name in wanted and m["kind"] == "static":
-            print_line(f"{folder.name} has one exit: {one_exit(m['dropped_exits'])}.")
+            print_line(f"{folder.name} has one exit: {one_exit(m.get('dropped_exits', ()))}.")
 
 
 def _budget(folder: str, metrics: dict[str, Any], recipe: Recipe) -> str:

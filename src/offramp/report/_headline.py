@@ -119,7 +119,7 @@ def _budget(name: str, files: Files) -> tuple[str, float] | None:
 def own_saving(group: Group) -> str:
     """What stopping early saves and costs, against always running to the last exit."""
     if group.first.is_static:
-        return f"It has one exit, so it never stops early: {one_exit(group.first.metrics['dropped_exits'])}."
+        return f"It has one exit, so it never stops early: {one_exit(group.first.metrics.get('dropped_exits', ()))}."
     macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
     gain = group.spread("test_accuracy").mean - group.spread("static_accuracy").mean
     unused = " No test image needed that exit, so this saving flatters." if _last_unused(group) else ""
