@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from offramp.architecture import Architecture
 from offramp.cli import app, main
 from offramp.cli._print import print_line, print_table
-from offramp.cli._run import _budget, _folder_of, _print_delivered
+from offramp.cli._run import _folder_of, _print_delivered
 from offramp.cost import cost
 from offramp.cost.tables import Built
 from offramp.data import DataError
@@ -60,20 +60,24 @@ def delivered_as(folder, **metrics):
 @pytest.mark.parametrize(
     "name, goal, metrics, said",
     [
-        ("small", "mean_macs = 3e4", {"mean_macs": 24_000}, "<= 0.025 MMACs, kept"),
-        ("small-seed1", "mean_macs = 3e4", {"mean_macs": 25_500}, "<= 0.025 MMACs, 2.00% above on test"),
-        ("static-0.2M", "mean_macs = 3e4", {"mean_macs": 24_000}, "-"),
-        ("best", "mean_macs = 3e4", {"mean_macs": 24_000}, "<= 0.030 MMACs, kept"),
-        ("best", "et_avg = 0.5", {"et_avg": 0.51}, "<= et_avg 0.5, 2.00% above on test"),
-        ("best", "mean_energy_mj = 0.5", {"energy_mj": 0.25}, "<= mean_energy_mj 0.5, kept"),
-        ("best", "accuracy = 0.9", {"test_accuracy": 0.91}, ">= 90.00%, kept"),
-        ("best", "accuracy = 0.9", {"test_accuracy": 0.89}, ">= 90.00%, 1.00% less on test"),
+        ("small", "mean_macs = 3e4", {"mean_macs": 24_000}, "keeps its budget on test: <= 0.025 mean MMACs"),
+        ("small-seed1", "mean_macs = 3e4", {"mean_macs": 25_500}, "is 2.00% above its budget on test: <= 0.025 mean "),
+        ("best", "mean_macs = 3e4", {"mean_macs": 24_000}, "keeps its budget on test: <= 0.030 mean MMACs"),
+        ("best", "et_avg = 0.5", {"et_avg": 0.51}, "is 2.00% above its budget on test: <= et_avg 0.5"),
+        ("best", "mean_energy_mj = 0.5", {"energy_mj": 0.25}, "keeps its budget on test: <= mean_energy_mj 0.5"),
+        ("best", "accuracy = 0.9", {"test_accuracy": 0.91}, "keeps its accuracy on test: >= 90.00%"),
+        ("best", "accuracy = 0.9", {"test_accuracy": 0.89}, "is 1.00% below its accuracy on test: >= 90.00%"),
     ],
 )
-def test_it_is_told_whether_a_budget_is_kept(name, goal, metrics, said):
+def test_it_is_told_whether_a_budget_is_kept(name, goal, metrics, said, tmp_path, capsys):
     device = '[hardware]\ndevice = "quad-edge-tpu"\n'
     budgets = '[deliver]\nbudgets = [{ name = "small", mean_macs = 2.5e4 }, { name = "best" }]\n'
-    assert _budget(name, metrics, Recipe.parse(f"{device}{budgets}[policy]\n{goal}")) == said
+    recipe = Recipe.parse(f"{device}{budgets}[policy]\n{goal}")
+    folders = [delivered_as(tmp_path / name, **metrics), delivered_as(tmp_path / "static-0.2M")]
+    _print_delivered(folders, recipe)
+    told = capsys.readouterr().out
+    assert f"\n{name} {said}" in told
+    assert "static-0.2M keeps" not in told
 
 
 @pytest.mark.parametrize("dropped, said", [([], '"full_macs >= NUMBER" in [search]'), ([3], "other exits are dropped")])

@@ -101,36 +101,37 @@ def _print_delivered(folders: list[Path], recipe: Recipe) -> None:
     measured = _on_device(found, ("energy_mj", "latency_ms", "et_avg"))
     rows = [
         [folder.name, m["kind"], percent(m["test_accuracy"]), mega(m["mean_macs"]),
-         *(f"{m[name]:.4g}" for name in measured), _budget(folder.name, m, recipe), percents(m["utilisation"]),
-         m["seed"]]
+         *(f"{m[name]:.4g}" for name in measured), percents(m["utilisation"]), m["seed"]]
         for folder, m in zip(folders, found)
     ]  # fmt: skip
     where = f" on {found[0]['device']}" if measured else ""
     title = f"test split (n = {found[0]['splits']['test']}), MACs {found[0]['mac_rule']}{where}"
-    columns = ["network", "kind", "accuracy", "mean MMACs", *measured.values(), "budget", "utilisation", "seed"]
+    columns = ["network", "kind", "accuracy", "mean MMACs", *measured.values(), "utilisation", "seed"]
     print_table(title, columns, rows)
     from offramp.report import one_exit
 
-    wanted = {budget.name for budget in recipe.deliver.budgets}
+    wanted = {budget.name: budget.budget or recipe.policy.budget for budget in recipe.deliver.budgets}
     for folder, m in zip(folders, found):
-        if folder.name in wanted and m["kind"] == "static":
-            print_line(f"{folder.name} has one exit: {one_exit(m.get('dropped_exits', ()))}.")
+        name = folder.name.partition("-seed")[0]
+        if name not in wanted:
+            continue  # trained for comparison
+        print_line(f"{folder.name} {_kept(m, wanted[name], recipe.policy.accuracy)}")
+        if folder.name == name and m["kind"] == "static":
+            print_line(f"{name} has one exit: {one_exit(m.get('dropped_exits', ()))}.")
 
 
-def _budget(folder: str, metrics: dict[str, Any], recipe: Recipe) -> str:
-    """What a network was asked for, and whether it keeps it; `-` for one that was trained for comparison."""
-    asked = {budget.name: budget.budget for budget in recipe.deliver.budgets}
-    name = folder.partition("-seed")[0]
-    if name not in asked:
-        return "-"
-    if (bound := asked[name] or recipe.policy.budget) is None:
-        least = recipe.policy.accuracy or 0.0
+def _kept(metrics: dict[str, Any], budget: tuple[str, float] | None, accuracy: float | None) -> str:
+    """Whether a network keeps on test what it was asked for: a mean cost at most, or, without one, least accuracy."""
+    if budget is None:
+        least = accuracy or 0.0
         missed = least - metrics["test_accuracy"]
-        return f">= {percent(least)}, {'kept' if missed <= 0 else f'{percent(missed)} less on test'}"
-    metric, most = bound
+        told = "keeps" if missed <= 0 else f"is {percent(missed)} below"
+        return f"{told} its accuracy on test: >= {percent(least)}"
+    metric, most = budget
     above = metrics[_TESTED[metric]] / most - 1
-    shown = f"{mega(most)} MMACs" if metric == "mean_macs" else f"{metric} {most:g}"
-    return f"<= {shown}, {'kept' if above <= 0 else f'{percent(above)} above on test'}"
+    told = "keeps" if above <= 0 else f"is {percent(above)} above"
+    shown = f"{mega(most)} mean MMACs" if metric == "mean_macs" else f"{metric} {most:g}"
+    return f"{told} its budget on test: <= {shown}"
 
 
 def _on_device(records: list[dict[str, Any]], names: tuple[str, str, str]) -> dict[str, str]:
