@@ -145,5 +145,21 @@ def test_a_folder_with_other_files_is_not_taken_over(folder):
     for name in ("supernet.safetensors", "study.journal", "study.journal.lock"):  # as docs/recipes.md has them copied
         (folder.root / name).touch()
     claim_recipe(Recipe.parse(MINIMAL), folder)
+    folder.log("start")
     (folder.root / "notes.txt").touch()
     claim_recipe(Recipe.parse(MINIMAL), folder)
+
+
+def test_neither_is_one_that_happens_to_have_a_recipe(folder):
+    for name in ("recipe.toml", "thesis.tex"):
+        (folder.root / name).write_text("# mine\n")
+    with pytest.raises(RecipeError, match=r"it holds thesis\.tex"):
+        claim_recipe(Recipe.parse(MINIMAL), folder)
+    assert folder.recipe.read_text() == "# mine\n"
+
+
+def test_the_output_may_be_sent_to_the_folder_of_the_run(folder):
+    for name in ("out.log", "nohup.out"):
+        (folder.root / name).touch()
+    claim_recipe(Recipe.parse(MINIMAL), folder)
+    assert folder.recipe.exists()

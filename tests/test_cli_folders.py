@@ -61,5 +61,5 @@ def test_run_is_told_that_out_is_a_file(below, tmp_path, monkeypatch, capsys):
     (tmp_path / "notes").touch()
     out = f"{tmp_path / 'notes'}{below}"
     said = refused(["run", "digits", "--out", out], monkeypatch, capsys)
-    expected = f"--out is '{out}', but {tmp_path / 'notes'} is a file; give a folder, made where it is missing"
+    expected = f"the run's folder would be {out}, but {tmp_path / 'notes'} is a file; give --out another folder"
     assert said == f"error: {expected}\n"

@@ -103,19 +103,21 @@ def test_a_delivered_folder_stands_for_its_model(network, photos, offramp):
     assert of_folder[0] == 0
 
 
-@pytest.mark.parametrize("thresholds, exit", [("-1,0.5", 0), ("2, -1e60", 1), ("2,2", 2)])
+@pytest.mark.parametrize(
+    "thresholds, exit", [("-1,0.5", 0), ("2, -1e60", 1), ("2,2", 2), ("2,-inf", 1), ('(2, float("inf"),)', 2)]
+)
 def test_thresholds_are_those_given(thresholds, exit, network, photos, offramp):
     _, out, _ = offramp("predict", network, photos / "a.png", "--json", "--thresholds", thresholds)
     assert json.loads(out)[0]["exit"] == exit
 
 
-@pytest.mark.parametrize("thresholds", ["0.5", "0.5,0.6,0.7", "0.5,nan", "0.5,inf", "0.5;0.6", "", "0.5,"])
+@pytest.mark.parametrize("thresholds", ["0.5", "0.5,0.6,0.7", "0.5,nan", "0.5;0.6", "", "0.5,", "nine,0.5"])
 def test_wrong_thresholds_are_told_what_is_allowed(thresholds, network, photos, offramp):
     status, out, err = offramp("predict", network, photos / "a.png", "--thresholds", thresholds)
     assert (status, out) == (1, "")
     assert err == (
-        f"error: --thresholds is '{thresholds}'; it must be finite numbers with commas between, 2 in all, one for each "
-        f"early exit of {network / 'model.onnx'} (its own: 0.9,0.8)\n"
+        f"error: --thresholds is '{thresholds}'; it must be numbers (inf: nobody leaves there) with commas "
+        f"between, 2 in all, one for each early exit of {network / 'model.onnx'} (its own: 0.9,0.8)\n"
     )
 
 

@@ -21,6 +21,9 @@ mean_macs = 6e4
 """
 
 
+SPACE = space("offramp")
+
+
 def told(folder, *overrides):
     run = Run(Recipe.parse(MINIMAL, overrides=overrides), folder)
     return impossible(
@@ -96,10 +99,11 @@ def test_a_run_ends_before_its_supernet(tmp_path):
     ],
 )
 def test_a_goal_that_does_not_bound_what_is_delivered_is_told(overrides, told_of):
-    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides))
+    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides), SPACE)
     assert [line.split("'")[1] for line in found] == told_of
-    assert all('"mean_macs <= 60000"' in line for line in found)
+    assert all('"mean_macs <= 60000.0"' in line for line in found)
 
 
 def test_least_cost_at_an_accuracy_bounds_nothing():
-    assert doubtful(Recipe.parse("[policy]\naccuracy = 0.9")) == []
+    assert doubtful(Recipe.parse("[policy]\naccuracy = 0.9"), SPACE) == []
+    assert doubtful(Recipe.parse("[policy]\nmean_macs = 1e12"), SPACE) == []

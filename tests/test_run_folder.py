@@ -50,7 +50,7 @@ def test_a_missing_file_of_a_network_is_named_with_what_to_give_instead(tmp_path
     assert "holds no delivered network; give DIR/chosen/NAME of a run" in said(run.root)
     run.recipe.touch()
     assert "is the folder of a run, in which no network is delivered yet" in said(run.root)
-    assert "holds no delivered network" in said(run.chosen("a"))
+    assert "is not finished; start `offramp run` again" in said(run.chosen("a"))
     for folder in (run.chosen("b"), repeat):
         (folder / "metrics.json").touch()
     (run.chosen("b") / "model.onnx").touch()

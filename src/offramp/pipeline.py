@@ -120,7 +120,7 @@ class Run:
         )
         if found:
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
-        for line in doubtful(self.recipe):
+        for line in () if searched else doubtful(self.recipe, self.space):
             tell(line)
         some = () if searched else self._samples()
         for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *some):

@@ -27,7 +27,7 @@ def impossible(
     return found + list(_statics(recipe, problem.space))
 
 
-def doubtful(recipe: Recipe) -> list[str]:
+def doubtful(recipe: Recipe, space: SearchSpace) -> list[str]:
     """Lines on what can be done and is hardly meant: a goal's bound that a delivered network need not keep."""
     if recipe.policy.budget is None:
         return []
@@ -35,9 +35,11 @@ def doubtful(recipe: Recipe) -> list[str]:
     constraints = recipe.search.parsed_constraints
     if any(c.metric == metric and not c.at_least and c.bound <= bound for c in constraints):
         return []
+    if metric == "mean_macs" and bound >= Costs().network(space.largest()).total.macs:
+        return []  # it was not meant to bind
     return [
-        f"deliver.budgets: {budget.name!r} is the best trade-off; policy.{metric} = {bound:g} sets its thresholds, but "
-        f'does not bound the choice: give it {metric} = {bound:g}, or the search the constraint "{metric} <= {bound:g}"'
+        f"deliver.budgets: {budget.name!r} is the best trade-off, which policy.{metric} = {bound!r} does not bound: "
+        f'give it {metric} = {bound!r}, or the search the constraint "{metric} <= {bound!r}"'
         for budget in recipe.deliver.budgets
         if budget.budget is None
     ]

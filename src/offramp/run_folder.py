@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _REASON = 200
+_OUTPUT = (".log", ".out", ".err")
 
 
 class RunFolder:
@@ -43,11 +44,11 @@ class RunFolder:
 
     def strangers(self) -> list[str]:
         """Names of what lies in it though it is no run's folder and no run has made it; hidden files are no matter."""
-        if self.recipe.exists() or not self.root.is_dir():
+        if self.begun or self.log_file.exists() or not self.root.is_dir():
             return []
-        own = {path.name for path in vars(self).values()} | {self.chosen("").name}
-        names = (path.name for path in self.root.iterdir())
-        return sorted(n for n in names if n not in own and not n.startswith((".", f"{self.journal.name}.")))
+        names = {path.name for path in self.root.iterdir()} - {path.name for path in vars(self).values()}
+        # A log may be where the output is sent to, and the journal has a lock beside it.
+        return sorted(n for n in names if not n.startswith((".", f"{self.journal.name}.")) and not n.endswith(_OUTPUT))
 
     def forget(self) -> None:
         """Take back what a run has written that was refused before it made anything."""
@@ -109,6 +110,8 @@ def _instead(folder: Path, name: str) -> str:
         return f"{folder} is the folder of a run; give that of a network in it: {', '.join(networks)}"
     if run.recipe.is_file():
         return f"{folder} is the folder of a run, in which no network is delivered yet; start `offramp run` again"
+    if folder.parent.name == "chosen" and not (folder / "metrics.json").is_file():
+        return f"the network in {folder} is not finished; start `offramp run` again"
     if (folder / "metrics.json").is_file():
         return f"the network in {folder} was delivered without it; of several seeds only the first is exported"
     return f"{folder} holds no delivered network; give DIR/chosen/NAME of a run"

@@ -102,3 +102,23 @@ def test_what_thresholds_are_repaired_to_follows_from_goal_and_constraints():
     assert Recipe.parse(text + '[search]\nconstraints = ["mean_macs <= 3e5", "mean_macs <= 2e5"]').bounds == (2e5, 0.7)
     both = MINIMAL + '[search]\nconstraints = ["accuracy >= 0.6", "error <= 0.25", "mean_macs >= 5"]'
     assert Recipe.parse(both).bounds == (1e5, 0.75)
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("extend = 'digits'\n", "extend: there is no such key; did you mean extends? (given: 'digits')"),
+        ("[space]\nnam = 'nachos'\n", "space.nam: there is no such key; did you mean name? (given: 'nachos')"),
+        (
+            "[deliver]\nbudgets = [{ name = 'a', bogus = 1 }, 3]\n",
+            "deliver.budgets.0.bogus: there is no such key; leave",
+        ),
+        ("[deliver]\nbudgets = { name = 'a' }\n", 'deliver.budgets: must be a list of sections, such as [{ name = "s'),
+        (
+            "[deliver.budgets]\nname = 'a'\n",
+            'deliver.budgets: must be a list of sections, such as [{ name = "small" }]',
+        ),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(text, line):
+    assert any(found.startswith(line) for found in problems(text + MINIMAL if "=" in text[:9] else MINIMAL + text))

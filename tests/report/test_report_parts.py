@@ -87,9 +87,9 @@ def test_an_unused_last_exit_makes_no_saving_to_praise(files: Files) -> None:
     group = files.chosen[0]
     metrics = group.first.metrics | {"exits": [record | {"share": 0.0} for record in group.first.exits]}
     unused = replace(group, members=(replace(group.first, metrics=metrics),))
-    assert "flatters" in own_saving(unused)
+    assert "flatters" in own_saving(unused, files)
     assert len(tiles(unused)) == len(tiles(group)) - 1
-    assert "flatters" not in own_saving(group)
+    assert "flatters" not in own_saving(group, files)
 
 
 def test_front_data_has_every_trial_that_succeeded(run: Path, files: Files) -> None:
@@ -200,7 +200,7 @@ def test_a_delivered_network_of_one_exit_is_no_early_exit_network(files: Files) 
     found = static_saving(static, [static])
     assert "early-exit" not in found
     assert found.endswith("the delivered network takes as many MACs.")
-    assert "full_macs >= NUMBER" in own_saving(static)
+    assert "full_macs >= NUMBER" in own_saving(static, files)
 
 
 def test_other_objectives_choose_the_axis(files: Files) -> None:

@@ -96,8 +96,9 @@ def _limits(text: str, model: Model) -> list[float]:
     if not own:
         raise ValueError(f"--thresholds is {text!r}, but {model.path} has no early exit; leave it out")
     needed = f"{len(own)} in all, one for each early exit of {model.path}"
-    shown = ",".join(f"{threshold:.4g}" for threshold in own)
-    return numbers("--thresholds", text, f"finite numbers with commas between, {needed} (its own: {shown})", len(own))
+    shown = ",".join(f"{threshold:.9g}" for threshold in own)
+    wanted = f"numbers (inf: nobody leaves there) with commas between, {needed} (its own: {shown})"
+    return numbers("--thresholds", text, wanted, len(own), infinite=True)
 
 
 def _print_predicted(found: list[dict[str, Any]]) -> None:

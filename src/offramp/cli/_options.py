@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -44,15 +45,18 @@ def shape(text: str) -> tuple[int, int, int]:
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
-def numbers(option: str, text: str, wanted: str, count: int | None = None) -> list[float]:
-    """The finite numbers with commas between that `option` says; `count` of them, where given.
+def numbers(option: str, text: str, wanted: str, count: int | None = None, infinite: bool = False) -> list[float]:
+    """The numbers with commas between that `option` says; `count` of them, where given; finite ones unless allowed.
+
+    Parentheses and quotes around inf, as Python and JSON have them, are left out.
 
     Raises:
         ValueError: it says something else; the message names what is `wanted`.
     """
     found: list[float] = []
     with suppress(ValueError):
-        found = [float(part) for part in text.split(",")]
-    if not found or not all(map(math.isfinite, found)) or count not in (None, len(found)):
+        found = [float(part) for part in re.sub(r"float\(|[()\[\]\"'\s]", "", text).rstrip(",").split(",")]
+    allowed = (lambda x: not math.isnan(x)) if infinite else math.isfinite
+    if not found or not all(map(allowed, found)) or count not in (None, len(found)):
         raise ValueError(f"{option} is {text!r}; it must be {wanted}")
     return found

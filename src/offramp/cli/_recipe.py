@@ -30,20 +30,23 @@ def init(name: Annotated[str, typer.Argument(help="A name that `offramp recipes`
 def validate(
     recipe: Annotated[str, typer.Argument(help="A recipe's file or name.")],
     set: Annotated[list[str] | None, typer.Option(help="Override a value: section.key=value.")] = None,
-    show: Annotated[bool, typer.Option("--show", help="Print the whole recipe, every default filled in.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print it with every default filled in, and look at no files.")
+    ] = False,
 ) -> None:
     """Report every mistake of a recipe, by its path, and what its images, space and device cannot give."""
     from offramp.recipe import Recipe, find
 
-    checked = Recipe.load(find(recipe), set or (), files=True)  # before torch is loaded
+    checked = Recipe.load(find(recipe), set or (), files=not show)  # before torch is loaded
     if show:
-        sys.stdout.write(checked.to_toml())
+        sys.stdout.write(checked.filled())
         return
+    from offramp.claim import rooted
     from offramp.data import told_where
     from offramp.pipeline import Run
 
     if not told_where(checked.data.name, checked.data.root):
         print_line(f"{recipe}: no mistakes found; the images were not looked at: give data.root, or set OFFRAMP_DATA")
         return
-    Run(checked, "").check()
+    Run(rooted(checked), "").check()
     print_line(f"{recipe}: no mistakes found")

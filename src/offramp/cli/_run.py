@@ -56,7 +56,7 @@ def _check_no_file(out: Path) -> None:
     """Raise a ValueError where `out` is a file, or lies below one."""
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
-            raise ValueError(f"--out is {str(out)!r}, but {place} is a file; give a folder, made where it is missing")
+            raise ValueError(f"the run's folder would be {out}, but {place} is a file; give --out another folder")
 
 
 def front(folder: Folder, as_json: Json = False) -> None:
@@ -110,14 +110,14 @@ def _print_delivered(folders: list[Path], recipe: Recipe) -> None:
     print_table(title, columns, rows)
     from offramp.report import one_exit
 
-    wanted = {budget.name: budget.budget or recipe.policy.budget for budget in recipe.deliver.budgets}
+    asked = {budget.name: budget.budget for budget in recipe.deliver.budgets}
     for folder, m in zip(folders, found):
         name = folder.name.partition("-seed")[0]
-        if name not in wanted:
+        if name not in asked:
             continue  # trained for comparison
-        print_line(f"{folder.name} {_kept(m, wanted[name], recipe.policy.accuracy)}")
+        print_line(f"{folder.name} {_kept(m, asked[name] or recipe.policy.budget, recipe.policy.accuracy)}")
         if folder.name == name and m["kind"] == "static":
-            print_line(f"{name} has one exit: {one_exit(m.get('dropped_exits', ()))}.")
+            print_line(f"{name} has one exit: {one_exit(m.get('dropped_exits', ()), asked[name] is not None)}.")
 
 
 def _kept(metrics: dict[str, Any], budget: tuple[str, float] | None, accuracy: float | None) -> str:
@@ -129,7 +129,7 @@ def _kept(metrics: dict[str, Any], budget: tuple[str, float] | None, accuracy: f
         return f"{told} its accuracy on test: >= {percent(least)}"
     metric, most = budget
     above = metrics[_TESTED[metric]] / most - 1
-    told = "keeps" if above <= 0 else f"is {percent(above)} above"
+    told = "keeps" if above <= 0 else f"is {percent(above)} above" if above >= 5e-5 else "is slightly above"
     shown = f"{mega(most)} mean MMACs" if metric == "mean_macs" else f"{metric} {most:g}"
     return f"{told} its budget on test: <= {shown}"
 

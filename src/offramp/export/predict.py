@@ -16,6 +16,7 @@ from offramp.export._metadata import About
 from offramp.export._session import open_session, run
 from offramp.policy import Policy, confidence
 
+_NO_MODELS = frozenset({".txt", ".toml", ".json", ".npz", ".safetensors", ".tflite", ".html", ".png", ".jpg", ".jpeg"})
 _WANTED = "Give the model.onnx of a run, or write one with export_onnx."
 
 
@@ -103,7 +104,7 @@ class Model:
         try:
             session = open_session(self.path, self.threads)
         except Exception as error:  # ONNX Runtime has an exception class of its own for every failure
-            if self.path.suffix != ".onnx":  # a recipe, an image: what the parser says of those helps nobody
+            if self.path.suffix.lower() in _NO_MODELS:  # what the parser says of those helps nobody
                 raise ModelError(f"{self.path}: not an ONNX file that can be read. {_WANTED}") from error
             raise ModelError(f"{self.path}: ONNX Runtime cannot open it ({error}). Export the model again.") from error
         try:

@@ -37,11 +37,19 @@ class DataSection(Section):
     """Where the images come from, and how they are split."""
 
     name: Annotated[str, one_of(SETS)] = Field("digits", description="the data set")
-    root: str | None = Field(None, description="folder or file; default: the environment variable OFFRAMP_DATA")
+    root: str | None = Field(
+        None, description="folder or file; default: the environment variable OFFRAMP_DATA, but for folder and npz"
+    )
     seed: Seed = Field(0, description="of the splits")
-    select: Count | None = Field(None, description="images (or share of them) that search and thresholds are scored on")
-    calibrate: Count | None = Field(None, description="images (or share) kept for guarantees")
-    test: Count | None = Field(None, description="images (or share) for the test, where the set has no test split")
+    select: Count | None = Field(
+        None,
+        description="images, or share of them, that search and thresholds are scored on; default: 0.15, and 0.1 of the "
+        "training images where the set has test images of its own",
+    )
+    calibrate: Count | None = Field(None, description="images, or share of them, kept for guarantees; default: 0.1")
+    test: Count | None = Field(
+        None, description="images, or share of them, for the test, where the set has none of its own; default: 0.2"
+    )
     limit: PositiveInt | None = Field(None, description="use only so many training images")
     size: Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_size)] | None = Field(
         None, description="height and width to resize a folder's images to"

@@ -39,8 +39,10 @@ def lines(errors: Sequence[ErrorDetails], *prefix: str, known: Collection[str] =
 
 def nearest(name: str, known: Collection[str]) -> str:
     """What was meant by an unknown `name`, if some of `known` is near it, and else all that are allowed."""
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    near = [other for other in known if name in other] or get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"known are {', '.join(known)}" if known else "leave it out"
 
 
 def short(value: object) -> str:

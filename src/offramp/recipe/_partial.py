@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -14,11 +14,12 @@ Model = TypeVar("Model", bound=BaseModel)
 Answer = TypeVar("Answer")
 
 
-def read(kind: type[Model], values: Any, *path: str) -> tuple[Model | None, list[str]]:
+def read(kind: type[Model], values: Any, *path: str, also: Sequence[str] = ()) -> tuple[Model | None, list[str]]:
     """`values`, which stand at `path` of a recipe, as a `kind`, and every mistake in them as a line.
 
     Pydantic checks a section as a whole only where each of its values is valid. Here values that are wrong are left
     out, and every check is made that asks for none of them; see `answers`. None where `values` are no section at all.
+    `also`: keys that were there and have been taken out.
     """
     try:
         return kind.model_validate(values), []
@@ -32,7 +33,7 @@ def read(kind: type[Model], values: Any, *path: str) -> tuple[Model | None, list
     wrong = dict.fromkeys(str(item["loc"][0]) for item in errors if item["loc"])
     for name in wrong:
         told = [item for item in errors if item["loc"][:1] == (name,)]
-        part, found = _inside(kind, name, values.get(name), told, path)
+        part, found = _inside(kind, name, values.get(name), told, path, also)
         problems += found
         if part is not None:
             parts[name] = part
@@ -51,18 +52,27 @@ def answers(check: Callable[..., list[Answer]], *arguments: Any) -> list[Answer]
 
 
 def _inside(
-    kind: type[BaseModel], name: str, given: Any, errors: Sequence[ErrorDetails], path: Sequence[str]
+    kind: type[BaseModel],
+    name: str,
+    given: Any,
+    errors: Sequence[ErrorDetails],
+    path: Sequence[str],
+    also: Sequence[str],
 ) -> tuple[Any, list[str]]:
     """What can be read of a wrong field: a section, or sections, in part; None of anything else. And its mistakes."""
     annotation = kind.model_fields[name].annotation if name in kind.model_fields else None
+    listed = get_origin(annotation) is tuple
     within = (t for t in (annotation, *get_args(annotation)) if isinstance(t, type) and issubclass(t, BaseModel))
     section = next(within, None)
     if section is not None and isinstance(given, Mapping):
+        if listed:
+            return None, [f'{".".join((*path, name))}: must be a list of sections, such as [{{ name = "small" }}]']
         return read(section, given, *path, name)
     if section is not None and isinstance(given, list) and given and all(isinstance(item, Mapping) for item in given):
         found = [read(section, item, *path, name, str(i)) for i, item in enumerate(given)]
         return tuple(part for part, _ in found), [line for _, told in found for line in told]
-    return None, lines(errors, *path, known=kind.model_fields)
+    keys = () if section is not None else (*kind.model_fields, *also)  # an error further down is of other keys
+    return None, lines(errors, *path, known=keys)
 
 
 def _left(kind: type[Model], values: Mapping[str, Any], wrong: Iterable[str], parts: Mapping[str, Any]) -> Model:

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from offramp.recipe._data import DataSection
 from offramp.recipe._deliver import DeliverSection
@@ -25,6 +25,7 @@ from offramp.recipe._search import SearchSection
 from offramp.recipe._section import Section, Seed
 from offramp.recipe._space import SpaceSection, wrong_options
 from offramp.recipe._text import text_of
+from offramp.spaces import options_of
 from offramp.training import GateSettings, SupernetSettings, TrainSettings
 
 
@@ -121,12 +122,19 @@ class Recipe(Section):
 
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
+    def filled(self) -> str:
+        """The recipe with every key that has a value, those of the space too, for reading; `to_toml` is for keeping."""
+        import tomli_w
+
+        options = options_of(self.space.name, self.space.options)
+        return tomli_w.dumps(_values(self) | {"space": {"name": self.space.name, **_values(options)}})
+
     @classmethod
     def _checked(
         cls, values: dict[str, Any], source: str, problems: Sequence[str], files: bool, stored: bool
     ) -> Recipe:
         """The recipe of these values; `problems` are those found before."""
-        recipe, found = read(cls, values)
+        recipe, found = read(cls, values, also=["extends"])
         assert recipe is not None  # a TOML file is a table
         if options := wrong_options(values.get("space", {})):
             recipe.__dict__.pop("space", None)  # as `read` leaves out what is wrong
@@ -135,3 +143,15 @@ class Recipe(Section):
         if found:
             raise RecipeError(source, found)
         return recipe
+
+
+def _values(section: BaseModel) -> dict[str, Any]:
+    """Every key of a section that is not None; a dump leaves out some that stand at their defaults."""
+    found = {name: _plain(getattr(section, name)) for name in type(section).model_fields}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _values(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -19,13 +19,15 @@ _HEAD = """# Every key of a recipe
 
 Written from the code by `python -m offramp.recipe._reference > docs/keys.md`. What the sections are for is told in
 [recipes.md](recipes.md), what the spaces hold in [space.md](space.md). `offramp validate my.toml --show` prints your
-recipe with all of them filled in.
+recipe with every default filled in; a key that has none, here "-", is left out.
 """
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def reference() -> str:
     """The page: a table for each section, a row for each key."""
-    parts = [_HEAD, _table("Before any section", {"seed": Recipe.model_fields["seed"]})]
+    extends = FieldInfo(default=None, description="name or path of the recipe that this one begins with")
+    parts = [_HEAD, _table("Before any section", {"extends": extends, "seed": Recipe.model_fields["seed"]})]
     for name, field in Recipe.model_fields.items():
         section = _section(field.annotation)
         if name == "finetune":
@@ -61,7 +63,8 @@ def _default(field: FieldInfo) -> str:
 def _said(field: FieldInfo) -> str:
     allowed = [*dict.fromkeys(_allowed(field.annotation, field.metadata))]
     choices = f"allowed: {', '.join(f'`{a}`' for a in allowed)}" if allowed else ""
-    return "; ".join(part for part in (field.description, choices) if part)
+    limits = ", ".join(dict.fromkeys(_limits(field.annotation, field.metadata)))
+    return "; ".join(part for part in (field.description, choices, limits) if part)
 
 
 def _allowed(annotation: Any, metadata: Any) -> Iterator[Any]:
@@ -74,6 +77,17 @@ def _allowed(annotation: Any, metadata: Any) -> Iterator[Any]:
     else:
         for part in get_args(annotation):
             yield from _allowed(part, getattr(part, "__metadata__", ()))
+
+
+def _limits(annotation: Any, metadata: Any) -> Iterator[str]:
+    """What numbers are bounded by, wherever in the type that stands."""
+    for item in metadata:
+        for name, sign in _SIGNS.items():
+            if (bound := getattr(item, name, None)) is not None and bound < 2**63:
+                yield f"{sign} {bound:g}"
+        yield from _limits(None, getattr(item, "metadata", ()))
+    for part in get_args(annotation):
+        yield from _limits(part, getattr(part, "__metadata__", ()))
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 from offramp.recipe._error import RecipeError, nearest
@@ -29,11 +30,14 @@ def find(name: str) -> Path:
         return shipped()[name]
     if Path(name).is_dir():
         raise RecipeError(name, ["a folder; give the file of a recipe in it, such as a run's recipe.toml"])
+    if len(Path(name).parts) > 1 or name.endswith(".toml"):
+        raise RecipeError(name, ["no such file"])
     raise RecipeError(name, [f"no such file, and no recipe of that name; {nearest(name, shipped())}"])
 
 
 def about(path: Path) -> str:
     """The first sentence that a recipe's comments say of it, behind the command that runs it; may be empty."""
-    said = (line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
+    head = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    said = (line.lstrip("# ").rstrip() for line in head)
     text = " ".join(line for line in said if line and not line.startswith("offramp run"))
-    return re.split(r"(?<=\.) (?=[A-Z])", text)[0]
+    return re.split(r"(?<=\.) ", text)[0]

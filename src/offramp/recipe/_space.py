@@ -29,4 +29,4 @@ def wrong_options(section: object) -> list[str]:
     if not isinstance(section, dict) or section.get("name", "offramp") not in SPACES:
         return []
     options = {key: value for key, value in section.items() if key != "name"}
-    return read(options_class(section.get("name", "offramp")), options, "space")[1]
+    return read(options_class(section.get("name", "offramp")), options, "space", also=["name"])[1]

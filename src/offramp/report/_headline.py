@@ -52,7 +52,7 @@ def headline(files: Files) -> Headline:
     group = files.chosen[0]
     accuracy, macs = group.spread("test_accuracy"), group.spread("mean_macs")
     title = f"{group.name}: {accuracy.percent()} test accuracy at {macs.si()} mean MACs"
-    sentences = [_sample(group, files), budget_kept(group, files), own_saving(group)]
+    sentences = [_sample(group, files), budget_kept(group, files), own_saving(group, files)]
     sentences += [static_saving(group, files.baselines), *device_sentences(group, files.baselines)]
     if len(files.chosen) > 1:
         others = listed([other.name for other in files.chosen[1:]])
@@ -105,21 +105,25 @@ def budget_kept(group: Group, files: Files) -> str:
     return f"On test, the {words} came to {quantity(spent, unit)}, {above} the budget of {quantity(bound, unit)}{met}."
 
 
-def _budget(name: str, files: Files) -> tuple[str, float] | None:
-    """The mean cost that the recipe bounds for the network `name`, and the bound; None where it bounds none."""
+def _budget(name: str, files: Files, of_policy: bool = True) -> tuple[str, float] | None:
+    """The mean cost that the recipe bounds for the network `name`, and the bound; None where it bounds none.
+
+    `of_policy`: what a budget does not bound itself is bounded by the goal that thresholds are set for.
+    """
     try:
         recipe = tomllib.loads((files.root / "recipe.toml").read_text())
         own = [budget for budget in recipe.get("deliver", {}).get("budgets", []) if budget["name"] == name]
-        sections = [*own, recipe.get("policy", {})]
+        sections = [*own, recipe.get("policy", {})] if of_policy else own
         return next(((key, float(s[key])) for s in sections for key in MEAN_COSTS if key in s), None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # as for the order of budgets: a report must not fail for the recipe
 
 
-def own_saving(group: Group) -> str:
+def own_saving(group: Group, files: Files) -> str:
     """What stopping early saves and costs, against always running to the last exit."""
     if group.first.is_static:
-        return f"It has one exit, so it never stops early: {one_exit(group.first.metrics.get('dropped_exits', ()))}."
+        why = one_exit(group.first.metrics.get("dropped_exits", ()), bool(_budget(group.name, files, of_policy=False)))
+        return f"It has one exit, so it never stops early: {why}."
     macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
     gain = group.spread("test_accuracy").mean - group.spread("static_accuracy").mean
     unused = " No test image needed that exit, so this saving flatters." if _last_unused(group) else ""

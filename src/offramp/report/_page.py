@@ -90,7 +90,7 @@ def _network(group: Group, files: Files, task: Task | None) -> dict[str, Any]:
         "first": first,
         "seeds": group.seeds,
         "tiles": tiles(group),
-        "savings": [budget_kept(group, files), own_saving(group), static_saving(group, files.baselines)],
+        "savings": [budget_kept(group, files), own_saving(group, files), static_saving(group, files.baselines)],
         "drawing": drawing(first),
         "curve": curve_data(first, files.baselines),
         "curve_sentence": curve_sentence(first),

@@ -62,16 +62,20 @@ TERMS = {
 """What a reader may want to look up."""
 
 
-def one_exit(dropped: Sequence[int]) -> str:
-    """Why a network delivered for a budget has one exit, and what to ask for; `dropped`: positions of its others."""
+def one_exit(dropped: Sequence[int], bounded: bool) -> str:
+    """Why a delivered network has one exit, and what to ask for.
+
+    `dropped`: positions of the exits it had besides. `bounded`: it was chosen within a budget, not as a trade-off.
+    """
     if dropped:
         return (
-            "its other exits are dropped, as no image left there to the good of accuracy or cost: one exit alone is "
-            "the best within this budget. A smaller budget, or harder images, need more of them"
+            "its other exits are dropped, as with the thresholds that are best on select no image leaves there. "
+            "A smaller budget, or harder images, need more of them"
         )
+    found = "nothing more accurate within its budget that leaves early" if bounded else "no better trade-off"
     return (
-        "the search found nothing more accurate within its budget that leaves early. Larger networks have to: a "
-        'constraint such as "full_macs >= NUMBER" in [search] asks for them'
+        f"the search found {found}. Larger networks have to leave early to keep a budget: a constraint such as "
+        '"full_macs >= NUMBER" in [search] asks for them'
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -34,12 +35,12 @@ def _distinct(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
 
 
 def _written(choices: Sequence[Any]) -> str:
-    return f"[{', '.join(map(str, choices))}]"
+    return json.dumps(list(choices))  # as a recipe has them
 
 
 Ascending = Annotated[tuple[Choice, ...], AfterValidator(_ascending)]
 """Choices of an option: at least one, ascending, none twice. Checked field by field, so that every mistake is told."""
-MaybeNone = Annotated[tuple[Choice, ...], AfterValidator(_in_order)]
+AscendingOrEmpty = Annotated[tuple[Choice, ...], AfterValidator(_in_order)]
 """As `Ascending`, or empty."""
 Distinct = Annotated[tuple[Choice, ...], AfterValidator(_distinct)]
 """Choices in any order: at least one, none twice."""

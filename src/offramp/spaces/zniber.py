@@ -11,7 +11,7 @@ from pydantic import Field
 from offramp.architecture import Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
 from offramp.layers import Shape, branch_layers, stage_layers
 from offramp.spaces._bits import BitsOptions, Pair, Pairs, precision_of
-from offramp.spaces._check import Ascending, Distinct, MaybeNone, checked
+from offramp.spaces._check import Ascending, AscendingOrEmpty, Distinct, checked
 from offramp.spaces._mobilenet import make_divisible
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
@@ -40,7 +40,7 @@ class ZniberOptions(BitsOptions):
         le=4,
         description="factor on the backbone's channels, which are rounded to multiples of 8; 1 is the paper's",
     )
-    exits: MaybeNone[Annotated[int, Field(ge=0, le=_LAST - 2)]] = Field(
+    exits: AscendingOrEmpty[Annotated[int, Field(ge=0, le=_LAST - 2)]] = Field(
         tuple(range(_LAST - 1)), description="blocks behind which an early exit may stand"
     )
     heads: Distinct[Head] = Field(("single", "double"), description="one linear layer, or two")

@@ -6,4 +6,14 @@ const unpacked = async (packed) => {
   document.head.append(script);
 };
 const packed = document.getElementById("plotly");
-if (packed) await unpacked(packed);
+if (packed) {
+  try {
+    await unpacked(packed);
+  } catch (error) {
+    const told = document.createElement("p");
+    told.className = "missing";
+    told.textContent = `The figures cannot be drawn here (${error}); a browser of 2023 or later can.`;
+    document.querySelector("header").append(told);
+    window.Plotly = { react: () => new Promise(() => {}), Plots: { resize() {} } };  // all else goes on without figures
+  }
+}
