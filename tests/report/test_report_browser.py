@@ -225,3 +225,17 @@ def test_nothing_sticks_out_sideways(page: Any, width: int, scheme: str) -> None
 
 def colour(css: str) -> list[int]:
     return [int(part) for part in css[css.index("(") + 1 : -1].split(",")[:3]]
+
+
+def test_a_browser_that_cannot_draw_says_so_and_shows_the_rest(browser: Any, report: str, tmp_path: Path) -> None:
+    from urllib.parse import unquote, urlparse
+
+    old = tmp_path / "old.html"
+    page = Path(unquote(urlparse(report).path)).read_text()
+    old.write_text(page.replace("<body>", "<body><script>delete window.DecompressionStream</script>", 1))
+    browser.get(old.as_uri())
+    until(lambda: "The figures cannot be drawn here" in text(browser, "header"))
+    until(lambda: browser.find_elements("css selector", "[role=tab][aria-selected=true]"))
+    assert browser.find_element("css selector", "#network-0").is_displayed()
+    assert not browser.find_element("css selector", "#network-1").is_displayed()
+    assert "best" in text(browser, "h1")

@@ -14,6 +14,12 @@ if (packed) {
     told.className = "missing";
     told.textContent = `The figures cannot be drawn here (${error}); a browser of 2023 or later can.`;
     document.querySelector("header").append(told);
-    window.Plotly = { react: () => new Promise(() => {}), Plots: { resize() {} } };  // all else goes on without figures
+    // All else goes on without figures.
+    window.Plotly = {
+      react(plot) {
+        plot.on = () => {};
+        return new Promise(() => {});
+      },
+    };
   }
 }
