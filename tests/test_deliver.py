@@ -1,5 +1,3 @@
-from types import MappingProxyType
-
 import numpy as np
 import pytest
 import torch
@@ -7,8 +5,8 @@ import torch
 from offramp import build, cost, space
 from offramp import deliver as module
 from offramp.deliver import costs_of, goal_of, keep_exits
-from offramp.metrics import curve_records, describe, kind
-from offramp.policy import MEASURES, Goal, Policy, ScoreTable, curve, operate, repair, shared_threshold
+from offramp.metrics import kind
+from offramp.policy import MEASURES, Goal, Policy, ScoreTable, operate, repair, shared_threshold
 from offramp.recipe import Recipe
 from offramp.search import Evaluation, NothingFeasible, Trial, best_static
 from offramp.spaces import Candidate
@@ -28,39 +26,12 @@ def table():
     return ScoreTable(logits, labels)
 
 
-class Tasks:
-    splits = MappingProxyType({"test": range(300)})
-    notes, classes = (), ("a", "b", "c", "d")
-
-
 def test_dropping_exits_keeps_the_other_exits_logits(architecture):
     net = build(architecture, 0).eval()
     smaller = keep_exits(net, [1, 3])
     images = torch.rand(5, 1, 8, 8) * 255
     torch.testing.assert_close(smaller(images), net(images)[:, [1, 3]])
     assert len(smaller.architecture.stages) == architecture.exits[3] + 1
-
-
-def test_description_agrees_with_the_policy_applied(architecture, table):
-    costs, policy = cost(architecture), Policy("margin", (0.3, 0.5, 0.6, 0.2))
-    found = describe(policy, table, table, costs, "executed", Tasks)
-    expected = operate(policy, table, costs.leaving())
-    assert found["test_accuracy"] == expected.accuracy
-    assert found["mean_macs"] == expected.mean_cost
-    assert [e["share"] for e in found["exits"]] == list(expected.utilisation)
-    assert [e["macs"] for e in found["exits"]] == list(costs.leaving())
-    assert found["static_accuracy"] == table.exit_accuracy[-1]
-    alone = architecture.with_exits((architecture.exits[-1],))
-    assert found["static_macs"] == cost(alone).total.macs
-
-
-def test_curve_records_tell_test_apart_from_select(architecture, table):
-    leaving = cost(architecture).leaving()
-    other = ScoreTable(table.logits[::-1] * 0.5, table.labels[::-1])
-    for record in curve_records(curve(table, leaving, measures="margin"), other, {"mean_macs": leaving}):
-        policy = Policy.from_dict({"measure": record["measure"], "thresholds": record["thresholds"]})
-        assert record["select"]["accuracy"] == operate(policy, table, leaving).accuracy
-        assert record["test"]["mean_macs"] == pytest.approx(operate(policy, other, leaving).mean_cost)
 
 
 @pytest.mark.parametrize(
@@ -133,19 +104,6 @@ def test_thresholds_are_repaired_for_the_budget(architecture, table, monkeypatch
     start = shared_threshold(select, costs, MEASURES[0])
     assert found == repair(start, select, costs, max_cost=macs, min_accuracy=0.4)
     assert found.feasible == holds
-
-
-def test_a_description_tells_both_mac_rules_and_calibration(architecture, table):
-    costs, policy = cost(architecture), Policy("margin", (0.3, 0.5, 0.6, 0.2))
-    found = describe(policy, table, table, costs, "paper", Tasks)
-    for rule in ("executed", "paper"):
-        assert [e["macs_by_rule"][rule] for e in found["exits"]] == list(costs.leaving("macs", rule))
-        expected = operate(policy, table, costs.leaving("macs", rule)).mean_cost
-        assert found["mean_macs_by_rule"][rule] == pytest.approx(expected)
-    assert found["mean_macs_by_rule"]["paper"] == pytest.approx(found["mean_macs"])
-    assert found["mean_macs_by_rule"]["paper"] < found["mean_macs_by_rule"]["executed"]
-    assert all(0 < e["calibration_error"] < 1 for e in found["exits"])
-    assert 0 < found["calibration_error"] < 1
 
 
 @pytest.mark.parametrize("rule", ["paper", "executed"])
