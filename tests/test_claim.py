@@ -163,3 +163,10 @@ def test_the_output_may_be_sent_to_the_folder_of_the_run(folder):
         (folder.root / name).touch()
     claim_recipe(Recipe.parse(MINIMAL), folder)
     assert folder.recipe.exists()
+
+
+def test_a_short_search_may_go_on_as_a_long_one(folder):
+    claim_recipe(Recipe.parse(MINIMAL, overrides=["search.evaluations=10"]), folder)
+    folder.journal.touch()
+    claim_recipe(Recipe.parse(MINIMAL, overrides=["search.evaluations=100"]), folder)
+    assert Recipe.load(folder.recipe).search.initial == 32

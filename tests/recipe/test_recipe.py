@@ -122,3 +122,11 @@ def test_what_thresholds_are_repaired_to_follows_from_goal_and_constraints():
 )
 def test_a_slip_is_told_with_what_was_meant(text, line):
     assert any(found.startswith(line) for found in problems(text + MINIMAL if "=" in text[:9] else MINIMAL + text))
+
+
+def test_a_short_search_needs_no_word_on_how_it_begins():
+    assert Recipe.parse(MINIMAL + "[search]\nevaluations = 10").search.initial == 10
+    assert Recipe.parse(MINIMAL + "[search]\nevaluations = 100").search.initial == 32
+    assert (
+        "initial is 12, more than evaluations, 10" in problems(MINIMAL + "[search]\nevaluations = 10\ninitial = 12")[0]
+    )

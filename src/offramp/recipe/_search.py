@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
@@ -19,6 +20,7 @@ PREDICT = ("objectives", "shares")
 CROSSOVERS = ("uniform", "two-point")
 EVALUATORS = ("one-shot", "fine-tune")
 
+_INITIAL = 32
 _SHARES = ("error", "accuracy", "dynamic_efficiency")
 
 
@@ -75,7 +77,10 @@ class SearchSection(Section):
         (), description='such as "params <= 2e5": METRIC <= NUMBER or METRIC >= NUMBER, of the metrics above'
     )
     evaluations: PositiveInt = Field(100, description="candidates in all")
-    initial: PositiveInt = Field(32, description="random candidates before the proposer takes over")
+    initial: PositiveInt = Field(
+        _INITIAL,
+        description="random candidates before the proposer takes over; by default never above evaluations",
+    )
     batch: PositiveInt = Field(8, description="candidates proposed at a time")
     baseline: bool = Field(True, description="also evaluate as many random candidates, for comparison")
     images: PositiveInt | None = Field(None, description="select images per evaluation; default: all")
@@ -87,6 +92,14 @@ class SearchSection(Section):
     retrain: NonNegativeInt = Field(
         0, description="candidates of so many last batches are trained by [train], and networks chosen among them"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_searches(cls, values: Any) -> Any:
+        """A search of fewer evaluations than `initial` has by default."""
+        most = values.get("evaluations") if isinstance(values, Mapping) else None
+        short = isinstance(most, int) and 0 < most < _INITIAL
+        return {"initial": most, **values} if short else values
 
     @property
     def parsed_constraints(self) -> tuple[Constraint, ...]:
