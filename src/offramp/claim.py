@@ -15,7 +15,8 @@ from offramp.spaces import SearchSpace
 from offramp.spaces import space as space_of
 
 _MAY_CHANGE = (
-    "deliver.", "export.", "search.evaluations", "search.initial", "search.stop_after", "search.retrain", "search.baseline", "data.root",
+    "deliver.", "export.", "search.evaluations", "search.initial", "search.stop_after", "search.retrain",
+    "search.baseline", "data.root",
 )  # fmt: skip
 """What a continued run may ask for anew: what is computed already stays as it is."""
 _NAMED = 5
