@@ -55,9 +55,10 @@ def deliver(
 ) -> dict[str, Any]:
     """Fill `folder` with a trained, tuned, tested (and exported) network; gives its metrics.
 
-    Thresholds are set on the select split, in the recipe's way, for `budget` where given, else for its goal; a
-    candidate's own stay with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before
-    the test; the test split is read once. Continues from the folder's checkpoint after a kill.
+    Thresholds are set on the select split, in the recipe's way, for `budget` where given, else for its goal; exits
+    without which the tuner comes further are dropped, unless the recipe keeps them. A candidate's own thresholds stay
+    with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before the test; the test
+    split is read once. Continues from the folder's checkpoint after a kill.
 
     `curve.json` holds thresholds tuned for mean MACs; where the recipe's goal is about another mean cost,
     `device_curve.json` holds those tuned for it. What both scores and means come to can be worked out again from
@@ -152,8 +153,9 @@ def thresholds_of(
     *,
     restarts: int = 4,
     must_hold: bool = False,
+    drop: bool = False,
 ) -> Thresholds:
-    """How the recipe sets thresholds, under `measures`; `budget` as in `goal_of`, `restarts` those of the tuner.
+    """How the recipe sets thresholds, under `measures`; `budget` as in `goal_of`, `restarts` and `drop` the tuner's.
 
     Where they cannot be repaired to what goal and constraints ask for, `must_hold` makes that an error.
     """
@@ -165,8 +167,9 @@ def thresholds_of(
     if recipe.policy.thresholds == "repair":
         most, least = recipe.bounds
         return RepairedThresholds(names[0], budget[1] if budget else most, least, must_hold)
-    way = OwnThresholds if recipe.policy.thresholds == "genes" else TunedThresholds
-    return way(goal, names, restarts)
+    if recipe.policy.thresholds == "genes":
+        return OwnThresholds(goal, names, restarts)
+    return TunedThresholds(goal, names, restarts, drop)
 
 
 def on_npu(
@@ -240,7 +243,7 @@ def _set(
     table = score(net, select)
     metric = budget[0] if budget else recipe.policy.metric
     while True:
-        way = thresholds_of(recipe, _measures(recipe, net.architecture), budget)
+        way = thresholds_of(recipe, _measures(recipe, net.architecture), budget, drop=recipe.deliver.drop_exits)
         used: Sequence[int] = way.keep(table, costs.of_exits(net.architecture, metric))
         if len(used) == table.exits:
             found = way.set(table, costs.leaving(net.architecture)[metric], own)

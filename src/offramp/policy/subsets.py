@@ -1,6 +1,6 @@
 """The accuracy-cost curve over all thresholds and all subsets of a network's exits."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -53,7 +53,7 @@ def subset_curve(
     """
     found = [
         Choice(exits, point)
-        for exits in islice(_subsets(table.exits), subsets)
+        for exits in exit_subsets(table.exits, subsets)
         for point in curve(
             table.keep(exits), costs_of(exits), measures=measures, climbs=climbs, exact_points=exact_points
         )
@@ -64,9 +64,8 @@ def subset_curve(
     return tuple(found[i] for i in np.flatnonzero(np.diff(best, prepend=-1) > 0))
 
 
-def _subsets(exits: int) -> Iterator[Exits]:
-    """All exits, then the last with none, one, two ... of the others."""
+def exit_subsets(exits: int, most: int = SUBSETS) -> list[Exits]:
+    """All exits, then the last with none, one, two ... of the others; `most` subsets at most."""
     last = exits - 1
-    yield tuple(range(exits))
-    for count in range(last):
-        yield from ((*early, last) for early in combinations(range(last), count))
+    fewer = ((*early, last) for count in range(last) for early in combinations(range(last), count))
+    return [tuple(range(exits)), *islice(fewer, most - 1)]

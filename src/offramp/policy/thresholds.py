@@ -11,7 +11,7 @@ from offramp.policy.goal import Goal
 from offramp.policy.grid_score import ABSENT, VALUES, grid_score
 from offramp.policy.policy import Policy, Setting, operate
 from offramp.policy.repair import RepairError, repair, shared_threshold
-from offramp.policy.subsets import Exits
+from offramp.policy.subsets import Exits, exit_subsets
 from offramp.policy.table import ScoreTable
 from offramp.policy.tuner import tune
 
@@ -52,11 +52,27 @@ class Thresholds(ABC):
 
 @dataclass(frozen=True)
 class TunedThresholds(Thresholds):
-    """The best found by `tune` for `goal`, under the best of `measures`."""
+    """The best found by `tune` for `goal`, under the best of `measures`.
+
+    Attributes:
+        drop: `keep` leaves out exits without which `tune` comes further: a branch costs all that pass it.
+    """
 
     goal: Goal
     measures: tuple[str, ...]
     restarts: int = 4
+    drop: bool = False
+
+    def keep(self, table: ScoreTable, costs_of: Callable[[Exits], Sequence[float]]) -> Exits:
+        """See `Thresholds.keep`; of equally good subsets that with the fewest exits."""
+        if not self.drop:
+            return super().keep(table, costs_of)
+        subsets = sorted(exit_subsets(table.exits), key=len)
+        found = [
+            tune(table.keep(exits), costs_of(exits), self.goal, measures=self.measures, restarts=0).operation
+            for exits in subsets
+        ]
+        return subsets[self.goal.best(np.array([o.accuracy for o in found]), np.array([o.mean_cost for o in found]))]
 
     def set(
         self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None

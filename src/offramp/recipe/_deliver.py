@@ -17,6 +17,11 @@ class DeliverSection(Section):
     seeds: tuple[Seed, ...] = Field(
         (0,), min_length=1, description="final trainings; the first seed's network is exported"
     )
+    drop_exits: bool = Field(
+        True,
+        description="leave out exits without which tuned thresholds are better for the network's budget; false: "
+        "keep all that anybody leaves at, for one network at many budgets",
+    )
     static_macs: tuple[PositiveFloat, ...] = Field(
         (), description="MACs of static networks to train beside by the same schedule"
     )
