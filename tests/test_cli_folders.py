@@ -38,7 +38,7 @@ def test_cost_takes_the_folder_of_a_network(network):
 
 
 COMMANDS = [["evaluate"], ["export", "--tflite", "out"], ["predict", "MODEL", "a.png"], ["cost"]]
-FILES = ["metrics.json", "metrics.json", "model.onnx", "architecture.json"]
+FILES = ["metrics.json", "architecture.json", "model.onnx", "architecture.json"]
 
 
 @pytest.mark.parametrize("command, file", [*zip(COMMANDS, FILES)])

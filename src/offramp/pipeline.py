@@ -56,6 +56,11 @@ def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] =
     return made
 
 
+def check(recipe: Recipe) -> None:
+    """See that the recipe's images, space and device can give what it asks for; see `Run.check`."""
+    Run(rooted(recipe), "").check()
+
+
 class Run:
     """A recipe, carried out in a folder; every step is computed once and found there afterwards."""
 

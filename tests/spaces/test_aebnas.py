@@ -318,14 +318,14 @@ def test_foreign_thresholds_and_images_are_told_too():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"resolutions": (40, 32)}, "resolutions is .*ascending"),
+        ({"resolutions": (40, 32)}, r"resolutions\n.*\[40, 32\] must ascend"),
         ({"resolutions": ()}, "resolutions"),
-        ({"thresholds": (0.2, 0.1)}, "thresholds is"),
+        ({"thresholds": (0.2, 0.1)}, r"thresholds\n.*\[0\.2, 0\.1\] must ascend"),
         ({"thresholds": (0.0, 1.0)}, "thresholds"),
         ({"thresholds": (0.1, 1.5)}, "thresholds"),
         ({"branch_modules": (1, 3)}, "branch_modules"),
         ({"branch_modules": ()}, "branch_modules"),
-        ({"branch_sizes": (8, 8)}, "branch_sizes is .*none twice"),
+        ({"branch_sizes": (8, 8)}, r"branch_sizes\n.*\[8, 8\] must ascend, with none twice"),
         ({"branch_sizes": (4,)}, "branch_sizes begin with 4; behind a convolution of kernel 5 .* fewer than 2 x 2"),
         ({"branch_sizes": (4,), "branch_pools": (False,)}, "fewer than 1 x 1"),
         ({"branch_kernels": (4,)}, "branch_kernels"),

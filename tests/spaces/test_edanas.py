@@ -99,7 +99,7 @@ def test_slices_give_the_supernet_s_logits():
 
 @pytest.mark.parametrize(
     "thresholds, message",
-    [((0.0, 1.0), "greater than 0"), ((0.1, 1.5), "less than or equal to 1"), ((0.2, 0.1), "ascending"), ((), "one")],
+    [((0.0, 1.0), "greater than 0"), ((0.1, 1.5), "less than or equal to 1"), ((0.2, 0.1), "must ascend"), ((), "one")],
 )
 def test_thresholds_that_cannot_be(thresholds, message):
     with pytest.raises(ValidationError, match=message):

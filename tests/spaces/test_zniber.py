@@ -274,14 +274,14 @@ def test_an_exit_that_the_options_leave_out_is_refused():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"exits": (3, 1)}, "exits is .*ascending"),
+        ({"exits": (3, 1)}, r"exits\n.*\[3, 1\] must ascend"),
         ({"exits": (10,)}, "less than or equal to 9"),
         ({"bits": ()}, "bits is"),
         ({"bits": ((16, 16),)}, r"bits has \(16, 16\); networks are computed at 2 to 8, or at 32"),
         ({"bits": ((8, 8), (4, 4))}, "bits is .*ascending"),
         ({"bits": ((8, 1),)}, "greater than or equal to 2"),
-        ({"heads": ("single", "single")}, "heads is .*none twice"),
-        ({"heads": ()}, "heads is"),
+        ({"heads": ("single", "single")}, r"heads\n.*has a choice twice"),
+        ({"heads": ()}, r"heads\n.*it is empty"),
         ({"heads": ("triple",)}, "heads"),
         ({"thresholds": (0.9, 0.9)}, "thresholds"),
         ({"thresholds": (1.5,)}, "thresholds"),

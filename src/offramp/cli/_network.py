@@ -32,7 +32,7 @@ def export(
 
     if device is not None and not isinstance(find_device(device).model, NpuModel):
         raise ValueError(f"--device is {device!r}, no NPU; `offramp devices` lists those there are")
-    delivered_file(folder, "metrics.json")
+    delivered_file(folder, "architecture.json")
     net, policy = load(folder)
     task = _task(folder)
     made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)

@@ -41,12 +41,11 @@ def validate(
     if show:
         sys.stdout.write(checked.filled())
         return
-    from offramp.claim import rooted
     from offramp.data import told_where
-    from offramp.pipeline import Run
+    from offramp.pipeline import check
 
     if not told_where(checked.data.name, checked.data.root):
         print_line(f"{recipe}: no mistakes found; the images were not looked at: give data.root, or set OFFRAMP_DATA")
         return
-    Run(rooted(checked), "").check()
+    check(checked)
     print_line(f"{recipe}: no mistakes found")
