@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from made_up import five_exits
 from offramp import build, cost, space
 from offramp import deliver as module
 from offramp.deliver import costs_of, goal_of, keep_exits
 from offramp.metrics import kind
-from offramp.policy import MEASURES, Goal, Policy, ScoreTable, operate, repair, shared_threshold
+from offramp.policy import MEASURES, Goal, Policy, operate, repair, shared_threshold
 from offramp.recipe import Recipe
 from offramp.search import Evaluation, NothingFeasible, Trial, best_static
 from offramp.spaces import Candidate
@@ -19,11 +20,7 @@ def architecture():
 
 @pytest.fixture
 def table():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, 300)
-    logits = rng.normal(size=(300, 5, 4)).astype(np.float32)
-    logits[np.arange(300), :, labels] += np.linspace(0.5, 2.5, 5)
-    return ScoreTable(logits, labels)
+    return five_exits()
 
 
 def test_dropping_exits_keeps_the_other_exits_logits(architecture):
