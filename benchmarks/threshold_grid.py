@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
 from pathlib import Path
 from statistics import mean
 from time import process_time
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from offramp.architecture import Architecture
-from offramp.policy import Goal, Operation, Policy, ScoreTable, grid_score, operate, tune
+from offramp.policy import Goal, Operation, Policy, ScoreTable, TunedThresholds, grid_score, operate
 from offramp.run_folder import write_json
 from offramp.search.costs import Costs
 from record import RESULTS, record
@@ -48,13 +47,11 @@ def tables(folder: Path) -> tuple[ScoreTable, ScoreTable, str, str]:
 
 
 def tuned(table: ScoreTable, costs: CostsOf, goal: Goal) -> tuple[Exits, Policy, Operation]:
-    """The best of `tune` over every subset of the exits that keeps the last."""
-    last = table.exits - 1
-    subsets = [(*early, last) for count in range(table.exits) for early in combinations(range(last), count)]
-    found = [(exits, tune(table.keep(exits), costs(exits), goal, measures=MEASURE, restarts=0)) for exits in subsets]
-    operations = [result.operation for _, result in found]
-    best = goal.best(np.array([o.accuracy for o in operations]), np.array([o.mean_cost for o in operations]))
-    return found[best][0], found[best][1].policy, operations[best]
+    """What a delivery does: the best subset of the exits, and its thresholds."""
+    thresholds = TunedThresholds(goal, (MEASURE,), restarts=0, drop=True)
+    exits = thresholds.keep(table, costs)
+    setting = thresholds.set(table.keep(exits), costs(exits))
+    return exits, setting.policy, setting.operation
 
 
 def timed(work: Callable[[ScoreTable], Any], table: ScoreTable) -> tuple[float, Any]:

@@ -373,3 +373,9 @@ def test_a_damaged_architecture_is_named(architecture, monkeypatch, capsys):
     architecture.write_text(architecture.read_text().replace('"classes": 4', '"classes": 1'))
     said = refused(["cost", str(architecture)], monkeypatch, capsys)
     assert said == f"error: {architecture} is no architecture: classes: Input should be greater than or equal to 2\n"
+
+
+def test_a_network_in_place_of_an_architecture_is_named(architecture, monkeypatch, capsys):
+    architecture.write_bytes(b"\x08\x07\xaa\xff")
+    said = refused(["cost", str(architecture)], monkeypatch, capsys)
+    assert said == f"error: {architecture} is no architecture: it is no text (offset 2)\n"

@@ -217,3 +217,5 @@ class Architecture(_Frozen):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{path} is no architecture: {where and f'{where}: '}{first['msg']}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is no architecture: it is no text (offset {error.start})") from error
