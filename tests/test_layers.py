@@ -99,6 +99,17 @@ def test_names_positions_and_bits_of_a_network():
     assert found[1].backbone[0].shape_in == found[0].branch[0].shape_in == Shape(8, 4, 4)
 
 
+@pytest.mark.parametrize("backbone, branch, waiting, wider", [(8, 8, 128, 0), (8, 4, 256, 128), (4, 8, 64, 0)])
+def test_the_map_that_waits_for_the_next_stage_keeps_the_backbone_s_bits(backbone, branch, waiting, wider):
+    stages = (Stage(blocks=(Conv(out=8, stride=2),), exit=Branch()), Stage(blocks=(Conv(out=8),), exit=Branch()))
+    precision = Precision(
+        backbone_weights=8, backbone_activations=backbone, branch_weights=8, branch_activations=branch
+    )
+    early, final = layers(Architecture(input=(3, 8, 8), classes=5, stages=stages, precision=precision))
+    assert [layer.held for layer in early.branch] == [wider, waiting]
+    assert [layer.held for layer in final.branch] == [wider, 0]
+
+
 def test_a_block_of_unknown_kind_is_named():
     with pytest.raises(TypeError, match="no layers are known for Branch"):
         block_layers(Branch(), SHAPE)

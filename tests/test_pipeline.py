@@ -3,9 +3,13 @@
 import tomllib
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from offramp.nn import Supernet
 from offramp.pipeline import Run
 from offramp.recipe import Recipe, RecipeError
+from offramp.search import Evaluation
 from offramp.search.proposers import SurrogateProposer
 from offramp.spaces import Candidate
 
@@ -76,6 +80,41 @@ def test_the_name_of_a_delivered_budget_is_not_used_for_another(tmp_path):
     with pytest.raises(RecipeError) as caught:
         opened(1e5)
     assert any("'a' was delivered for another budget" in problem for problem in caught.value.problems)
+
+
+def test_a_run_at_work_keeps_its_recipe(tmp_path):
+    run = Run.open(Recipe.parse(MINIMAL), tmp_path)
+    with run.folder.held(), pytest.raises(RuntimeError, match="another run is at work"):
+        Run.open(Recipe.parse(MINIMAL), tmp_path, ["deliver.seeds=[0, 1]"])
+    assert Run.stored(tmp_path).recipe == run.recipe
+
+
+def test_overrides_of_a_recipe_that_is_made_already(tmp_path):
+    assert Run.open(Recipe.parse(MINIMAL), tmp_path, ["seed=7"]).recipe.seed == 7
+    with pytest.raises(RecipeError, match="no such key") as caught:
+        Run.open(Recipe.parse(MINIMAL), tmp_path, ["supernet.nonsense=1"])
+    assert "supernet.nonsense" in str(caught.value)
+
+
+def test_runs_that_share_a_storage_do_not_share_trials(tmp_path):
+    def opened(*overrides):
+        shared = f"search.storage=sqlite:///{tmp_path}/all.db"
+        return Run(Recipe.parse(MINIMAL, overrides=[shared, *overrides]), tmp_path / "run")
+
+    run = opened()
+    result = Evaluation({"error": 0.5, "accuracy": 0.5, "mean_macs": 1e4})
+    run.study.record((0,) * len(run.space.genes), result, "test")
+    assert len(opened().study) == len(opened("search.evaluations=500", "deliver.seeds=[1]").study) == 1
+    for other in ("seed=1", "supernet.epochs=3", "search.images=100", "search.proposer=random", "policy.mean_macs=2e5"):
+        assert len(opened(other).study) == 0
+    assert len(opened().baseline) == 0
+
+
+def test_a_supernet_that_is_read_again_is_where_networks_are_trained(tmp_path, monkeypatch):
+    run = Run(Recipe.parse(MINIMAL), tmp_path)
+    save_file(Supernet(run.space, 0).state_dict(), tmp_path / "supernet.safetensors")
+    monkeypatch.setattr("offramp.pipeline.pick_device", lambda: torch.device("meta"))
+    assert run.supernet.mean.device.type == "meta"
 
 
 FINE = ["search.evaluator=fine-tune"]

@@ -104,6 +104,13 @@ def test_a_goal_that_does_not_bound_what_is_delivered_is_told(overrides, told_of
     assert all('"mean_macs <= 60000.0"' in line for line in found)
 
 
+@pytest.mark.parametrize("epochs, largest, told", [(2, 8, 1), (8, 8, 1), (9, 8, 0), (0, 8, 0)])
+def test_a_supernet_whose_smaller_networks_are_never_trained_is_told(epochs, largest, told):
+    overrides = [f"supernet.epochs={epochs}", f"supernet.largest_epochs={largest}", "policy.mean_macs=1e12"]
+    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides), SPACE)
+    assert [line.startswith(f"supernet.largest_epochs is 8 of {epochs} epochs") for line in found] == [True] * told
+
+
 def test_least_cost_at_an_accuracy_bounds_nothing():
     assert doubtful(Recipe.parse("[policy]\naccuracy = 0.9"), SPACE) == []
     assert doubtful(Recipe.parse("[policy]\nmean_macs = 1e12"), SPACE) == []

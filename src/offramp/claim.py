@@ -43,6 +43,19 @@ def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
     write_text(path, text)
 
 
+def lasting(recipe: Recipe) -> dict[str, Any]:
+    """What a continued run may not change, by its path in the recipe, but for where trials are stored."""
+    found = {
+        f"{name}.{key}": value
+        for name, section in recipe.model_dump(mode="json").items()
+        if isinstance(section, dict)  # all but the seed
+        for key, value in section.items()
+    }
+    return {k: v for k, v in found.items() if not k.startswith((*_MAY_CHANGE, "search.storage"))} | {
+        "seed": recipe.seed
+    }
+
+
 def claim_data(task: Task, folder: RunFolder) -> None:
     """Keep in the folder which images these are; refuse to go on with others, whose figures would be mixed with theirs.
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.torch import save_file
-
 from offramp.architecture import Architecture
 from offramp.cost import NetworkCost, cost
 from offramp.data import Split, Task
@@ -35,7 +33,7 @@ from offramp.policy import (
 )
 from offramp.progress import track
 from offramp.recipe import Recipe
-from offramp.run_folder import identity, load_weights, write_json, write_text
+from offramp.run_folder import identity, load_weights, save_weights, write_json, write_text
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate
 from offramp.training import score, train_either
@@ -62,10 +60,11 @@ def deliver(
 
     `curve.json` holds thresholds tuned for mean MACs; where the recipe's goal is about another mean cost,
     `device_curve.json` holds those tuned for it. What both scores and means come to can be worked out again from
-    `select_scores.npz` and `test_scores.npz`.
+    `select_scores.npz` and `test_scores.npz`. `train_seconds` are of the process that ended the training.
     """
     started = time.monotonic()
     trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed)
+    seconds = round(time.monotonic() - started, 1)
     counted = costs_of(recipe)
     net, found, select = _set(trained, candidate.thresholds, recipe, budget, task.select, counted)
     policy = found.policy
@@ -74,7 +73,7 @@ def deliver(
     test = score(net, task.test)
     write_text(folder / "architecture.json", net.architecture.to_json(indent=1) + "\n")
     write_text(folder / "policy.json", policy.to_json() + "\n")
-    save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, folder / "weights.safetensors")
+    save_weights(folder / "weights.safetensors", net)
     select.save(folder / "select_scores.npz")
     test.save(folder / "test_scores.npz")
     by_subset = subset_records(net.architecture, policy.measure, recipe.policy.mac_rule, select, test)
@@ -87,7 +86,7 @@ def deliver(
         "feasible": found.feasible,
         "dropped_exits": [position for position in chosen if position not in kept],
     }
-    metrics |= {"seed": seed, "train_seconds": round(time.monotonic() - started, 1), "kind": kind(net.architecture)}
+    metrics |= {"seed": seed, "train_seconds": seconds, "kind": kind(net.architecture)}
     means = counted.leaving(net.architecture)
     if export:
         metrics["onnx"] = _exported(net, policy, folder / "model.onnx", recipe, task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import lru_cache, singledispatch
 from typing import Literal, NamedTuple
@@ -97,15 +98,17 @@ def layers(architecture: Architecture) -> tuple[StageLayers, ...]:
         shape, branch = backbone[-1].shape_out, tuple[Layer, ...]()
         if stage.exit is not None:
             # Every layer of a branch but the first has the stage's output waiting beside it, for the next stage.
-            held = shape.elements if number + 1 < len(architecture.stages) else 0
+            # It keeps the backbone's bits: so many values of the branch's.
+            ratio = bits.backbone_activations / bits.branch_activations
+            held = math.ceil(shape.elements * ratio) if number + 1 < len(architecture.stages) else 0
+            wider = max(0, math.ceil(shape.elements * ratio) - shape.elements)  # the first layer reads those, too
             raw = branch_layers(stage.exit, shape, architecture.classes)
             residual = any(layer.name == "blocks.0.add" for layer in raw)  # it holds that same output itself
-            raw = [
-                layer
-                if i == 0 or (residual and layer.name.startswith("blocks.0."))
-                else layer._replace(held=layer.held + held)
+            beside = [
+                wider if i == 0 or (residual and layer.name.startswith("blocks.0.")) else held
                 for i, layer in enumerate(raw)
             ]
+            raw = [layer._replace(held=layer.held + more) for layer, more in zip(raw, beside)]
             branch = tuple(_with_bits(raw, bits.branch_weights, bits.branch_activations))
         found.append(StageLayers(backbone, branch))
     return tuple(found)

@@ -83,7 +83,7 @@ def on_device(
 
     `exit_energy_mj`, `exit_latency_ms` and `exit_et` are of a sample that leaves at each exit. `et_of_means` is mean
     energy x mean latency, `et_avg` the mean of energy x latency. There are two static references. Both run the whole
-    backbone of `searched`, the network before unused exits were dropped, to its final exit after stage `static_exit`:
+    backbone of `searched`, the network before exits were dropped, to its final exit after stage `static_exit`:
     `static_` is the backbone alone, without early exits; `full_` is full depth with every branch of `architecture`.
     """
     if costs.device is None:

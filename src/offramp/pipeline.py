@@ -8,17 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from offramp.architecture import Architecture
-from offramp.claim import claim_data, claim_recipe, claim_weights, rooted
+from offramp.claim import claim_data, claim_recipe, claim_weights, lasting, rooted
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
 from offramp.nn import Supernet
 from offramp.preflight import doubtful, impossible
 from offramp.progress import Tracker, tell, track
 from offramp.recipe import Budget, Recipe, RecipeError, find
-from offramp.run_folder import RunFolder, identity, load_weights, write_json
+from offramp.run_folder import RunFolder, identity, load_weights, save_weights, write_json
 from offramp.search import (
     Evaluation,
     NothingFeasible,
@@ -38,7 +36,7 @@ from offramp.search.finetune import FineTune
 from offramp.search.oneshot import OneShot
 from offramp.search.proposers.listed import ListedProposer, last_batches
 from offramp.spaces import Candidate, SearchSpace, options_of, space
-from offramp.training import TrainSettings, train_supernet
+from offramp.training import TrainSettings, pick_device, train_supernet
 
 _SAMPLES = 30
 _Chosen = tuple[str, Candidate, tuple[str, float] | None]
@@ -71,9 +69,13 @@ class Run:
     def open(cls, recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
         """A run in `out`, new or continued; see `run`."""
         new = not RunFolder(out).supernet.exists()  # later, the files that the recipe names may be gone
-        checked = recipe if isinstance(recipe, Recipe) else Recipe.load(find(str(recipe)), overrides, files=new)
+        if isinstance(recipe, Recipe):
+            checked = Recipe.parse(recipe.to_toml(), overrides=overrides) if overrides else recipe
+        else:
+            checked = Recipe.load(find(str(recipe)), overrides, files=new)
         made = cls(rooted(checked), out)
-        claim_recipe(made.recipe, made.folder)
+        with made.folder.held():  # or the recipe of a run that is at work there would be replaced
+            claim_recipe(made.recipe, made.folder)
         return made
 
     @classmethod
@@ -177,7 +179,7 @@ class Run:
         if path.exists():
             supernet = Supernet(self.space, self.recipe.seed)
             load_weights(path, supernet, "delete it, and the run trains it again")
-            return supernet
+            return supernet.to(pick_device())
         started = time.monotonic()
         total = settings.epochs * (len(self.task.train) // settings.batch * settings.batch)
         with track("supernet", total, unit="images") as bar:
@@ -185,9 +187,8 @@ class Run:
                 self.space, self.task.without_test(), settings,
                 seed=self.recipe.seed, identity=self.supernet_identity, checkpoint=self.folder.checkpoint, track=bar,
             )  # fmt: skip
-        partial = path.with_suffix(".part")
-        save_file({name: tensor.contiguous() for name, tensor in supernet.state_dict().items()}, partial)
-        partial.replace(path)
+        save_weights(path, supernet)
+        self.folder.checkpoint.unlink(missing_ok=True)
         self.folder.log("supernet", seconds=round(time.monotonic() - started, 1), epochs=settings.epochs)
         return supernet
 
@@ -204,9 +205,9 @@ class Run:
     def search(self) -> None:
         """Evaluate candidates until the study has as many as the recipe says; then the random baseline."""
         settings = self.recipe.search
-        self._search(self.study, settings.proposer, "search")
+        self._search("search", self.study, settings.proposer, "search")
         if settings.baseline and settings.proposer != "random":
-            self._search(self.baseline, "random", "random search, for comparison")
+            self._search("random", self.baseline, "random", "random search, for comparison")
 
     @cached_property
     def retrained(self) -> Study:
@@ -246,8 +247,9 @@ class Run:
 
     def write_front(self) -> None:
         """Write `front.json`: every trial, and which of them make the front."""
-        studies = [self.study, self.baseline] if self.recipe.search.baseline else [self.study]
-        studies += [self.retrained] if self.recipe.search.retrain else []
+        studies = {"search": self.study}
+        studies |= {"random": self.baseline} if self.recipe.search.baseline else {}
+        studies |= {"retrained": self.retrained} if self.recipe.search.retrain else {}
         images = min(self.recipe.search.images or len(self.task.select), len(self.task.select))
         write_json(
             self.folder.front,
@@ -267,7 +269,7 @@ class Run:
                 "split": "select",
                 "n": images,
                 "evaluator": self.recipe.search.evaluator,
-                "trials": [record for study in studies for record in _records(study)],
+                "trials": [record for name, study in studies.items() for record in _records(name, study)],
             },
         )
 
@@ -319,10 +321,12 @@ class Run:
     def _study(self, name: str) -> Study:
         settings = self.recipe.search
         where = settings.storage or self.folder.journal
+        if settings.storage is not None:  # other runs' studies may be there, whose trials were measured otherwise
+            name = f"{name}-{identity(lasting(self.recipe), self.task.fingerprint())}"
         known, leaving = self.costs.known, self.costs.leaving
         return Study.open(where, name, self.space, settings.objectives, settings.constraints, known, leaving)
 
-    def _search(self, study: Study, who: str, title: str) -> None:
+    def _search(self, name: str, study: Study, who: str, title: str) -> None:
         settings = self.recipe.search
         if len(study) >= settings.evaluations:
             return
@@ -339,7 +343,7 @@ class Run:
                 batch=settings.batch, seed=self.recipe.seed, progress=_shown(bar), stop_after=settings.stop_after,
             )  # fmt: skip
         seconds = round(time.monotonic() - started, 1)
-        self.folder.log(study.name, reason=outcome.reason, evaluated=outcome.evaluated, seconds=seconds)
+        self.folder.log(name, reason=outcome.reason, evaluated=outcome.evaluated, seconds=seconds)
 
     def _proposer(self, name: str, study: Study) -> Proposer:
         if name != "surrogate":
@@ -416,11 +420,11 @@ def _short(macs: float) -> str:
     return f"{macs / 1e6:.4g}M" if macs >= 1e6 else f"{macs / 1e3:.4g}k"
 
 
-def _records(study: Study) -> list[dict[str, Any]]:
+def _records(name: str, study: Study) -> list[dict[str, Any]]:
     front = {trial.number for trial in study.front()}
     return [
         {
-            "study": study.name,
+            "study": name,
             "number": trial.number,
             "proposer": trial.proposer,
             "feasible": trial.feasible,

@@ -28,7 +28,20 @@ def impossible(
 
 
 def doubtful(recipe: Recipe, space: SearchSpace) -> list[str]:
-    """Lines on what can be done and is hardly meant: a goal's bound that a delivered network need not keep."""
+    """Lines on what can be done and is hardly meant: small networks never trained, a bound that need not be kept."""
+    return [*_untrained(recipe), *_unbound(recipe, space)]
+
+
+def _untrained(recipe: Recipe) -> Iterator[str]:
+    settings = recipe.supernet
+    if 0 < settings.epochs <= settings.largest_epochs:
+        yield (
+            f"supernet.largest_epochs is {settings.largest_epochs} of {settings.epochs} epochs: "
+            "the largest network alone is trained, and candidates are scored with weights that never served them"
+        )
+
+
+def _unbound(recipe: Recipe, space: SearchSpace) -> list[str]:
     if recipe.policy.budget is None:
         return []
     metric, bound = recipe.policy.budget

@@ -150,6 +150,17 @@ def damaged(path: Path, what: object) -> ValueError:
     return ValueError(f"{path} is damaged ({what}); remove it and run again, and it is written anew")
 
 
+def save_weights(path: Path, net: nn.Module) -> None:
+    """Write a network's tensors to a .safetensors file, so that a kill leaves the old one or the new one."""
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    # Not by save_file, whose files nobody else can read.
+    temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in net.state_dict().items()}))
+    os.replace(temporary, path)
+
+
 def load_weights(path: Path, net: nn.Module, advice: str) -> None:
     """Put the tensors of a .safetensors file into `net`.
 

@@ -127,6 +127,7 @@ def test_what_zigzag_leaves_out_is_added():
     pool = Layer("pool", "pool", Shape(16, 8, 8), Shape(16, 4, 4), pool="max", weight_bits=8, act_bits=8)
     assert MODEL.estimate(pool).cycles == 16
     assert MODEL.estimate(pool, DRAM).dram_pj == (1024 * 700 + 256 * 750) / 8
+    assert MODEL.estimate(add, DRAM).dram_pj == (2 * 1024 * 700 + 1024 * 750) / 8  # both of what is added
     plain, activated = MODEL.estimate(WIDE), MODEL.estimate(WIDE._replace(act="relu6"))
     assert activated.energy_pj - plain.energy_pj == pytest.approx(192 * 1024 * 0.1)
     assert activated.cycles == plain.cycles

@@ -47,6 +47,9 @@ def test_the_folder_holds_what_is_promised(finished):
         assert (finished / name).stat().st_size > 0
     for name in ("architecture.json", "weights.safetensors", "policy.json", "metrics.json", "model.onnx"):
         assert (finished / "chosen" / "small" / name).stat().st_size > 0
+    assert not (finished / "supernet.checkpoint").exists()
+    modes = {(finished / name).stat().st_mode for name in ("recipe.toml", "supernet.safetensors")}
+    assert len(modes) == 1  # who may read the one may read the other
 
 
 @pytest.mark.parametrize("name", ["small", "best", "static-60k"])

@@ -322,7 +322,8 @@ def test_tables_name_split_and_rule_and_have_the_files_figures(files: Files, met
         assert si(macs) in exits.caption
     assert "dropped" not in exits.caption
     assert (
-        "behind stage 0 and 2 on" in exit_table(replace(network, metrics=metrics | {"dropped_exits": [0, 2]})).caption
+        "Dropped behind stage 0 and 2: on"
+        in exit_table(replace(network, metrics=metrics | {"dropped_exits": [0, 2]})).caption
     )
     assert [row[0] for row in delivered.rows][:3] == ["best", "best-seed1", "best-seed2"]
     assert percent(metrics["test_accuracy"], 2) in delivered.rows[0]

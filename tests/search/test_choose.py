@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,14 @@ def test_the_knee_keeps_the_constraints(toy) -> None:
 def test_best_within_a_budget(toy, budget: float, number: int) -> None:
     p = problem(toy)
     assert best_within(p, trials(p, POINTS), f"mean_macs <= {budget}").number == number
+
+
+def test_the_most_accurate_is_chosen_whatever_objective_is_named_first(toy) -> None:
+    p = Problem(toy, ("mean_macs", "accuracy"))
+    made = trials(problem(toy), POINTS)
+    made = [replace(t, result=Evaluation({**t.metrics, "accuracy": 1 - t.metrics["error"]})) for t in made]
+    assert best_within(p, made, "mean_macs <= 5e6").number == 1
+    assert best_within(Problem(toy, ("mean_macs",)), made, "mean_macs <= 5e6").number == 4
 
 
 def test_a_budget_that_nothing_keeps(toy) -> None:

@@ -18,7 +18,7 @@ _SHARES = "numbers such as 0.6,0.4, one for each exit"
 
 def sample(
     name: Annotated[str, typer.Argument(metavar="SPACE", help="A search space.")],
-    seed: Annotated[int, typer.Option(help="Of the random choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random choice.", min=0)] = 0,
     smallest: Annotated[bool, typer.Option("--smallest", help="The one with the fewest MACs.")] = False,
     largest: Annotated[bool, typer.Option("--largest", help="The one with the most.")] = False,
     input: Input = "3x32x32",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,15 +44,30 @@ def build(
     out: Annotated[Path | None, typer.Option(help="The table's file; default: in the cache folder.")] = None,
 ) -> None:
     """Compute the layer table of a device for a search space, with ZigZag; what is already known is kept."""
-    import tomllib
-
     from offramp.cost import build_table, describe
     from offramp.spaces import space as find_space
 
-    found = find_space(space, shape(input), classes, **tomllib.loads("\n".join(set or ())))
+    found = find_space(space, shape(input), classes, **_options(space, set or ()))
     different = {layer[1:]: layer for layer in _layers(found, samples)}  # apart from their names
     made = build_table(describe(name), different.values(), workers, on_chip_only, out)
     print_line(f"{made.path}: {made.computed:,} entries computed, {made.entries:,} in all")
+
+
+def _options(space: str, given: Sequence[str]) -> dict[str, Any]:
+    """The options of a space that `--set` gives.
+
+    Raises:
+        RecipeError: with every mistake in them.
+    """
+    from offramp.recipe import RecipeError, override, wrong_options
+
+    options: dict[str, Any] = {}
+    problems = override(options, given)
+    problems += [f"--set 'name={options['name']}': give --space"] if "name" in options else []
+    problems += wrong_options({**options, "name": space})
+    if problems:
+        raise RecipeError(f"options of space {space!r}", problems)
+    return options
 
 
 def _layers(space: SearchSpace, samples: int) -> Iterator[Layer]:

@@ -95,14 +95,14 @@ class DeviceModel:
             read = ins + layer.shape_out.channels
         elif layer.op == "resize":  # bicubic: four by four neighbours for each value
             ops = 16 * outs
-        return _on(unit, ops, read, outs, bits, self._off_chip(ins, outs, bits, placement))
+        return _on(unit, ops, read, outs, bits, self._off_chip(read, outs, bits, placement))
 
-    def _off_chip(self, ins: int, outs: int, bits: int, placement: Placement) -> tuple[float, float]:
+    def _off_chip(self, read: int, written: int, bits: int, placement: Placement) -> tuple[float, float]:
         """pJ and cycles of bringing what is not on chip."""
         memory = self.hardware.memory[-1]
         width = max(port.bits[1] for port in memory.ports)
-        loaded = 0.0 if placement.input_on_chip else ins * bits / width
-        stored = 0.0 if placement.output_on_chip else outs * bits / width
+        loaded = 0.0 if placement.input_on_chip else read * bits / width
+        stored = 0.0 if placement.output_on_chip else written * bits / width
         return loaded * memory.read_pj + stored * memory.write_pj, loaded + stored
 
 

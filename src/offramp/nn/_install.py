@@ -70,7 +70,8 @@ def _blocks(blocks: nn.ModuleList, bits: _Bits, source: nn.Module | None) -> nn.
             if block.how == "avg":
                 block.pooled, source = _rounding(bits)
         elif isinstance(block, Bicubic):
-            block.resized, source = _rounding(_no_coarser(bits, source))
+            if block.changes:  # else its rounding would see no image, and its step stay unset
+                block.resized, source = _rounding(_no_coarser(bits, source))
         elif isinstance(block, nn.Sequential):
             for unit in block:
                 source = _unit(unit, bits, source)

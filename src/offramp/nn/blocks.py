@@ -144,11 +144,12 @@ class Bicubic(nn.Module):
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.size = list(layer.shape_out[1:])
+        self.changes = layer.shape_in != layer.shape_out
         self.resized: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, size, size)."""
-        if list(x.shape[2:]) == self.size:
+        if not self.changes:
             return x
         return self.resized(F.interpolate(x, self.size, mode="bicubic", align_corners=False))
 

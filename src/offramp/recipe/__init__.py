@@ -10,11 +10,12 @@ from offramp.recipe._differences import differences
 from offramp.recipe._error import RecipeError
 from offramp.recipe._export import ExportSection
 from offramp.recipe._hardware import HardwareSection
+from offramp.recipe._override import override
 from offramp.recipe._policy import PolicySection
 from offramp.recipe._recipe import Recipe
 from offramp.recipe._search import SearchSection
 from offramp.recipe._shipped import about, find, shipped
-from offramp.recipe._space import SpaceSection
+from offramp.recipe._space import SpaceSection, wrong_options
 
 __all__ = [
     "Budget",
@@ -30,5 +31,7 @@ __all__ = [
     "about",
     "differences",
     "find",
+    "override",
     "shipped",
+    "wrong_options",
 ]

@@ -119,7 +119,7 @@ def _more(metrics: dict[str, Any]) -> str:
         found.append(f"Expected calibration error (15 bins) at the exits where images leave: {error}.")
     if dropped := metrics.get("dropped_exits"):
         stages = listed([str(position) for position in dropped])
-        found.append(f"Nobody left behind stage {stages} on select: what stood there was dropped.")
+        found.append(f"Dropped behind stage {stages}: on select, thresholds are better without, or nobody left there.")
     return " ".join(found)
 
 

@@ -69,7 +69,7 @@ def one_exit(dropped: Sequence[int], bounded: bool) -> str:
     """
     if dropped:
         return (
-            "its other exits are dropped, as with the thresholds that are best on select no image leaves there. "
+            "its other exits are dropped, as on select thresholds are better without them, or no image left there. "
             "A smaller budget, or harder images, need more of them"
         )
     found = "nothing more accurate within its budget that leaves early" if bounded else "no better trade-off"

@@ -31,7 +31,9 @@ def best_tradeoff(problem: Problem, trials: Sequence[Trial]) -> Trial:
 
 
 def best_within(problem: Problem, trials: Sequence[Trial], budget: str | Constraint) -> Trial:
-    """The feasible trial best in the first objective, then in the others, that keeps `budget`: `"mean_macs <= 1e6"`.
+    """The most accurate feasible trial that keeps `budget`: `"mean_macs <= 1e6"`.
+
+    Then the best in the other objectives; where accuracy is no objective, the best in the first one, then the others.
 
     Raises:
         NothingFeasible: no trial keeps constraints and budget; the message tells by how much the nearest misses.
@@ -43,7 +45,8 @@ def best_within(problem: Problem, trials: Sequence[Trial], budget: str | Constra
     if not within:
         nearest = min(feasible, key=lambda trial: budget.violation(trial.metrics))
         raise NothingFeasible(f"nothing found keeps {budget}; nearest is {_missed(nearest, [budget])}", nearest)
-    return min(within, key=lambda trial: tuple(problem.losses(trial.metrics)))
+    first = [i for i, objective in enumerate(problem.objectives) if objective in ("error", "accuracy")]
+    return min(within, key=lambda trial: (*(losses := problem.losses(trial.metrics))[first], *losses))
 
 
 def best_static(trials: Sequence[Trial], macs: float) -> Architecture:

@@ -7,6 +7,7 @@ from offramp.training.settings import GateSettings, SupernetSettings, TrainSetti
 
 if TYPE_CHECKING:
     from offramp.training._final import train as train
+    from offramp.training._fit import pick_device as pick_device
     from offramp.training._gated import train_either as train_either
     from offramp.training._gated import train_gated as train_gated
     from offramp.training._score import score as score
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "train": "final",
+    "pick_device": "fit",
     "train_either": "gated",
     "train_gated": "gated",
     "score": "score",
@@ -26,6 +28,7 @@ __all__ = [
     "GateSettings",
     "SupernetSettings",
     "TrainSettings",
+    "pick_device",
     "reestimate",
     "score",
     "train",
