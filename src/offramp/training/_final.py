@@ -11,6 +11,7 @@ from offramp.architecture import Architecture
 from offramp.nn import EarlyExitNet, Supernet, build
 from offramp.nn.blocks import batch_norms
 from offramp.progress import Silent, Tracker
+from offramp.training._exits import all_exits
 from offramp.training._fit import Images, Loss, fit, pick_device
 from offramp.training._gate_losses import gate_loss, gated_exits, split_gates
 from offramp.training._losses import cross_entropy, self_distillation
@@ -45,7 +46,7 @@ def train(
     net, gated = begin(architecture, data, supernet, seed), gated_exits(architecture)
 
     def joint(images: Tensor, labels: Tensor) -> Tensor:
-        logits, gates = split_gates(net(images), architecture.classes)
+        logits, gates = split_gates(all_exits(net, images, settings.exit_gradient), architecture.classes)
         distilled = self_distillation(logits, labels, settings.distill, settings.temperature, settings.final_weight)
         return distilled + gate_loss(logits, gates, labels, gated)
 

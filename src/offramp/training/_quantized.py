@@ -11,6 +11,7 @@ from torch import Tensor
 from offramp.nn import EarlyExitNet
 from offramp.nn.quantize import is_quantized, quantize
 from offramp.progress import Tracker
+from offramp.training._exits import all_exits
 from offramp.training._fit import Images, fit
 from offramp.training.settings import TrainSettings
 
@@ -44,7 +45,7 @@ def quantized(
     def loss(images: Tensor, _labels: Tensor) -> Tensor:
         with torch.no_grad():
             target = teacher(images)
-        return likeness(net(images), target, net.architecture.classes, settings.temperature)
+        return likeness(all_exits(net, images, settings.exit_gradient), target, net.architecture.classes, settings.temperature)
 
     if settings.quantized_epochs:
         # Muon's steps are as long as its rate says, however small the gradient: at the rate of the float phases they

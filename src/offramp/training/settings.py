@@ -65,6 +65,9 @@ class TrainSettings(DistilSettings):
     backbone_epochs: NonNegativeInt = Field(2, description="of the backbone with its final exit alone")
     joint_epochs: PositiveInt = Field(18, description="then, of all exits together")
     final_weight: PositiveFloat = Field(1.0, description="weight of the final exit's loss; the others weigh 1")
+    exit_gradient: float = _optional(
+        1.0, ge=0, le=1, description="share of the early exits' gradient that the backbone learns from; 0: none"
+    )
     quantized_epochs: NonNegativeInt = _optional(4, description="further ones at few bits, where the network has them")
     quantized_lr: PositiveFloat = _optional(0.003, description="peak learning rate of these epochs, always SGD's")
     inherit: bool = Field(True, description="start from the supernet's weights; otherwise from scratch")
