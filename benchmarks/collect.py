@@ -21,7 +21,8 @@ import numpy as np
 
 from offramp.architecture import Architecture
 from offramp.cost import MAC_RULES, cost
-from offramp.policy import Policy, ScoreTable, cost_at, exit_calibration, policy_calibration
+from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
+from offramp.report._delivered import Delivered
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
 from record import RESULTS, record
@@ -47,6 +48,7 @@ def delivered(run: RunFolder) -> list[Row]:
                 "name": folder.name.split("-seed")[0], "network": folder.name, "kind": m["kind"],
                 "seed": m["seed"], "split": "test", "n": m["splits"]["test"],
                 "accuracy": m["test_accuracy"], "mean_macs": m["mean_macs"], "mac_rule": m["mac_rule"],
+                "select_accuracy": m["select"]["accuracy"],
                 "final_exit_accuracy": m["static_accuracy"], "final_exit_macs": m["static_macs"], "params": m["params"],
                 "utilisation": m["utilisation"], "exit_macs": [e["macs"] for e in m["exits"]],
                 "exit_accuracy": [e["accuracy"] for e in m["exits"]],
@@ -89,8 +91,9 @@ def calibrated(folder: Path) -> Row:
 def savings(rows: list[Row], run: RunFolder) -> list[Row]:
     """Per early-exit network and static one trained beside it: mean MACs with thresholds for the static one's accuracy.
 
-    The static one's accuracy and costs are means over its seeds, on test; thresholds are those of `curve.json`, tuned
-    on select. Where the network never is that accurate, `mean_macs` and `saving` are None.
+    Thresholds are the cheapest that are, on select, as accurate as the static one is there in the mean over its seeds;
+    `accuracy` and `mean_macs` are what they come to on test, `static_accuracy` and `static_macs` the static one's. None
+    where the network never is that accurate.
 
     On a device also what `et_saving` tells.
     """
@@ -100,40 +103,42 @@ def savings(rows: list[Row], run: RunFolder) -> list[Row]:
             statics.setdefault(row["name"], []).append(row)
     found = []
     for row in (row for row in rows if row["kind"] == "early-exit"):
-        tested = [point["test"] for point in json.loads((run.chosen(row["network"]) / "curve.json").read_text())]
+        network = Delivered.read(run.chosen(row["network"]))
         for name, group in statics.items():
-            accuracy, macs = mean(r["accuracy"] for r in group), mean(r["mean_macs"] for r in group)
-            needed = _needed(accuracy, "mean_macs", tested)
+            selected, accuracy, macs = (
+                mean(r[key] for r in group) for key in ("select_accuracy", "accuracy", "mean_macs")
+            )
+            test = network.as_accurate(selected, "mean_macs") or {"accuracy": None, "mean_macs": None}
             found.append(
                 {
                     "name": f"{row['name']} as accurate as {name}", "of": row["network"],
-                    "accuracy": accuracy, "mean_macs": needed, "static_macs": macs, "static_seeds": len(group),
-                    "saving": None if needed is None else 1 - needed / macs,
+                    "accuracy": test["accuracy"], "mean_macs": test["mean_macs"],
+                    "static_accuracy": accuracy, "static_macs": macs, "static_seeds": len(group),
+                    "saving": None if test["mean_macs"] is None else 1 - test["mean_macs"] / macs,
                 }
-                | et_saving(row, group, run)
+                | et_saving(row, group, network)
                 | {key: row[key] for key in _SHARED}
             )  # fmt: skip
     return found
 
 
-def et_saving(row: Row, statics: list[Row], run: RunFolder) -> Row:
+def et_saving(row: Row, statics: list[Row], network: Delivered) -> Row:
     """ET_avg of an early-exit network with thresholds for the accuracy of a static one of the same bits, and the cut.
 
-    `static_et` is the mean ET of that trained network over its seeds, `et_cut` = 1 - `et_avg` / `static_et`. Thresholds
-    are those of `device_curve.json`, tuned on select. Where the network never is that accurate, both are None; nothing
-    where bits or devices differ, or the device tells no energy, or the goal was about MACs.
+    As in `savings`, with thresholds of `device_curve.json`; `static_et` is the mean ET of the static network over its
+    seeds, `et_cut` = 1 - `et_avg` / `static_et`, `et_accuracy` the accuracy on test. None where the network never is
+    that accurate; nothing where bits or devices differ, or the device tells no energy, or the goal was about MACs.
     """
-    alike, curve = ("bits", "device", "mapping"), run.chosen(row["network"]) / "device_curve.json"
-    if "et_avg" not in row or not curve.exists():
+    alike, curve = ("bits", "device", "mapping"), network.device_curve
+    if "et_avg" not in row or curve is None:
         return {}
     if any(static.get(key) != row[key] for static in statics for key in alike):
         return {}
-    stored = json.loads(curve.read_text())
-    accuracy, static_et = (mean(static[key] for static in statics) for key in ("accuracy", "et_avg"))
-    needed = _needed(accuracy, "et_avg", [point["test"] for point in stored["points"]])
+    selected, static_et = (mean(static[key] for static in statics) for key in ("select_accuracy", "et_avg"))
+    test = network.as_accurate(selected, "et_avg") or {"accuracy": None, "et_avg": None}
     return {key: row[key] for key in alike} | {
-        "tuned_for": stored["metric"], "et_avg": needed, "static_et": static_et,
-        "et_cut": None if needed is None else 1 - needed / static_et,
+        "tuned_for": curve["metric"], "et_avg": test["et_avg"], "et_accuracy": test["accuracy"], "static_et": static_et,
+        "et_cut": None if test["et_avg"] is None else 1 - test["et_avg"] / static_et,
     }  # fmt: skip
 
 
@@ -161,10 +166,6 @@ def tuned(rows: list[Row], run: RunFolder) -> list[Row]:
             shared = {key: row[key] for key in (*_SHARED, "bits", "device", "mapping") if key in row}
             found.append({"name": f"{row['name']} tuned, {way}", **about, **test, **shared})
     return found
-
-
-def _needed(accuracy: float, metric: str, points: list[Row]) -> float | None:
-    return cost_at(accuracy, [p[metric] for p in points], [p["accuracy"] for p in points])
 
 
 def searched(run: RunFolder) -> list[Row]:
@@ -269,9 +270,10 @@ def main() -> None:
 
 def summary(name: str, group: list[Row]) -> str:
     """One line on the rows of one name."""
-    accuracies, of = [row["accuracy"] for row in group], f"({group[0]['split']}, {len(group)} seeds)"
+    of = f"({group[0]['split']}, {len(group)} seeds)"
     if any(row["mean_macs"] is None for row in group):
-        return f"{name:36} {mean(accuracies):.4f} is not reached by every seed  {of}"
+        return f"{name:36} is not reached by every seed on select  {of}"
+    accuracies = [row["accuracy"] for row in group]
     spread = f" +- {stdev(accuracies):.4f}" if len(group) > 1 else ""
     macs = mean(row["mean_macs"] for row in group)
     saving = f", {1 - macs / group[0]['static_macs']:.1%} fewer" if "static_macs" in group[0] else ""

@@ -67,7 +67,7 @@ class _Lines:
             rate = (self._done - self._first) / max(now - self._started, 1e-9)
             left = f"{_rate(rate, self._unit)}  {(self._total - self._done) / rate:,.0f} s left  " if rate else ""
             text = f"{self._title}: {self._done:,}/{self._total:,}  {left}{self._note}"
-            self._console.print(text.rstrip(), highlight=False, markup=False)
+            self._console.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
             self._shown = now
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
-from export_nets import CLASSES, every_kind, random_images, spread_policy, tiny, trained_like
+from export_nets import CLASSES, every_kind, gated, random_images, spread_policy, tiny, trained_like
 
 import offramp
 from offramp.export import export_onnx
@@ -112,6 +113,26 @@ def test_batch_norm_is_folded_and_nothing_is_passed_on_in_vain(file):
     assert ops.count("Identity") == 4  # one for each exit, which a branch of an If needs
     assert ops.count("If") == 3
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("level", ["BASIC", "EXTENDED"])
+@pytest.mark.parametrize("make", [every_kind, gated])
+def test_what_onnx_runtime_optimises_and_saves_can_be_loaded_again(make, level, tmp_path):
+    net, images = trained_like(make()), random_images(make())
+    about = About(spread_policy(net, images, "margin"), CLASSES, make().input)
+    options, saved = onnxruntime.SessionOptions(), str(tmp_path / "optimised.onnx")
+    options.optimized_model_filepath, options.log_severity_level = saved, 3
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+    first = onnxruntime.InferenceSession(
+        build_file(frozen(net), about, {}), options, providers=["CPUExecutionProvider"]
+    )
+    again = onnxruntime.InferenceSession(saved, providers=["CPUExecutionProvider"])
+    for image in images[:8].float().numpy():
+        inputs = {"image": image[None], "thresholds": np.array(about.policy.thresholds, np.float32)}
+        logits, taken = first.run(None, inputs)
+        logits_again, taken_again = again.run(None, inputs)
+        assert taken_again == taken
+        np.testing.assert_allclose(logits_again, logits, rtol=1e-4, atol=1e-5)
 
 
 def test_metadata(tmp_path):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_tables import every_policy, lifelike_table, naive_operation, random_table, tables
 
-from offramp.policy import MEASURES, Curve, Goal, ScoreTable, cost_at, curve, operate, tune
+from offramp.policy import MEASURES, Curve, Goal, ScoreTable, as_accurate, curve, operate, tune
 
 COSTS = [1.0, 2.5, 2.0, 5.0]
 
@@ -111,10 +111,7 @@ def test_arguments_that_do_not_fit():
         curve(random_table(5, 3, 3, 0), COSTS[:3], max_points=1)
 
 
-def test_cost_at_an_accuracy_lies_between_the_neighbours() -> None:
+def test_the_cheapest_point_that_is_accurate_enough() -> None:
     costs, accuracies = [3.0, 1.0, 2.0, 4.0], [0.8, 0.5, 0.7, 0.75]
-    assert cost_at(0.6, costs, accuracies) == pytest.approx(1.5)
-    assert cost_at(0.8, costs, accuracies) == 3.0
-    assert cost_at(0.75, costs, accuracies) == pytest.approx(2.5)
-    assert cost_at(0.1, costs, accuracies) == 1.0
-    assert cost_at(0.81, costs, accuracies) is None
+    found = [as_accurate(accuracy, accuracies, costs) for accuracy in (0.1, 0.6, 0.7, 0.75, 0.8, 0.81)]
+    assert found == [1, 2, 2, 0, 0, None]

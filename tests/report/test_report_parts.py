@@ -72,15 +72,22 @@ def test_static_comparison_never_claims_more_than_was_measured(files: Files) -> 
 
 def test_at_a_static_networks_accuracy_the_curve_tells_what_is_saved(files: Files) -> None:
     best, static = files.chosen[0], min(files.baselines, key=lambda b: b.spread("test_accuracy").mean)
-    accuracy, macs = static.spread("test_accuracy").mean, static.spread("mean_macs").mean
-    needed = [member.macs_at(accuracy) for member in best.members]
-    assert all(n is not None and n < member.metrics["static_macs"] for n, member in zip(needed, best.members))
-    saved = 1 - np.mean([n for n in needed if n is not None]) / macs
+    found = best.as_accurate(static, "mean_macs")
+    assert found is not None
+    needed = []
+    for member in best.members:
+        points = [p for p in member.curve or () if p["select"]["accuracy"] >= static.select_accuracy]
+        needed.append(min(points, key=lambda p: p["select"]["mean_macs"])["test"])
+    assert found[0].mean == pytest.approx(np.mean([test["accuracy"] for test in needed]))
+    assert found[1].mean == pytest.approx(np.mean([test["mean_macs"] for test in needed]))
+    saved = 1 - found[1].mean / static.spread("mean_macs").mean
     words = f"{abs(100 * saved):.0f}\N{NO-BREAK SPACE}% {'fewer' if saved > 0 else 'more'} MACs"
-    assert f"thresholds for that accuracy, the early-exit network takes {words}." in static_saving(best, [static])
-    perfect = replace(static.first, metrics=static.first.metrics | {"test_accuracy": 1.0})
-    assert best.first.macs_at(1.0) is None
-    assert "thresholds for that" not in static_saving(best, [replace(static, members=(perfect,))])
+    told = f"thresholds as accurate as it on select, the early-exit network takes {words}, at {found[0].percent()}."
+    assert told in static_saving(best, [static])
+    perfect = static.first.metrics | {"select": {"accuracy": 1.01, "mean_macs": 1.0}}
+    beyond = replace(static, members=(replace(static.first, metrics=perfect),))
+    assert best.as_accurate(beyond, "mean_macs") is None
+    assert "thresholds as accurate" not in static_saving(best, [beyond])
 
 
 def test_an_unused_last_exit_makes_no_saving_to_praise(files: Files) -> None:

@@ -42,7 +42,7 @@ def cut(graph: onnx.GraphProto) -> list[Part]:
     Raises:
         ExportError: an operator is not a standard one.
     """
-    nodes = _checked(_without_identities(graph))
+    nodes = _spelled_out(_checked(_without_identities(graph)))
     values = {"": ""} | {value.name: value.name for value in graph.input}  # "": an optional input left out
     stored = {tensor.name: tensor for tensor in graph.initializer}
     parts, done = [], set[str]()
@@ -122,3 +122,20 @@ def _checked(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
     if foreign:
         raise ExportError(f"the network needs operators outside the ONNX standard: {', '.join(foreign)}")
     return nodes
+
+
+def _spelled_out(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """With `x HardSigmoid(x)` for HardSwish.
+
+    ONNX Runtime puts the one for the other itself, under the same names in every branch of an `If`: a file that its
+    optimiser then saves could not be read again.
+    """
+    found = []
+    for node in nodes:
+        if node.op_type != "HardSwish":
+            found.append(node)
+            continue
+        x, y = node.input[0], node.output[0]
+        found.append(helper.make_node("HardSigmoid", [x], [f"{y}.gate"], alpha=1 / 6, beta=0.5))
+        found.append(helper.make_node("Mul", [x, f"{y}.gate"], [y]))
+    return found

@@ -9,7 +9,7 @@ from offramp.policy.confidence import MEASURES as MEASURES
 from offramp.policy.confidence import confidence as confidence
 from offramp.policy.curve import Curve as Curve
 from offramp.policy.curve import Point as Point
-from offramp.policy.curve import cost_at as cost_at
+from offramp.policy.curve import as_accurate as as_accurate
 from offramp.policy.curve import curve as curve
 from offramp.policy.deviation import maep as maep
 from offramp.policy.deviation import penalised_error as penalised_error

@@ -115,26 +115,17 @@ def curve(
     )
 
 
-def cost_at(accuracy: float, costs: Sequence[float], accuracies: Sequence[float]) -> float | None:
-    """The cost at which operating points of one network first reach `accuracy`, linear between neighbours.
+def as_accurate(accuracy: float, accuracies: Sequence[float], costs: Sequence[float]) -> int | None:
+    """Which of some operating points, by their (P,) accuracies and costs, is the cheapest of at least `accuracy`.
 
-    Args:
-        accuracy: in 0..1.
-        costs: (P,), in any order.
-        accuracies: (P,), as measured; on another split than the one tuned on they need not rise with cost.
+    To compare networks at equal accuracy, give accuracies on the split that thresholds were tuned on, and tell both
+    figures on the test split: points picked by their test accuracy flatter.
 
     Returns:
         None where no point is that accurate.
     """
-    order = np.argsort(costs, kind="stable")
-    cost, reached = np.asarray(costs)[order], np.maximum.accumulate(np.asarray(accuracies)[order])
-    if accuracy > reached[-1]:
-        return None
-    after = int(np.searchsorted(reached, accuracy))
-    if after == 0:
-        return float(cost[0])
-    part = (accuracy - reached[after - 1]) / (reached[after] - reached[after - 1])
-    return float(cost[after - 1] + part * (cost[after] - cost[after - 1]))
+    enough = [i for i, reached in enumerate(accuracies) if reached >= accuracy]
+    return min(enough, key=lambda i: costs[i], default=None)
 
 
 def _swept(

@@ -12,13 +12,13 @@ from typing import Any
 
 from offramp.architecture import Architecture
 from offramp.cost import NetworkCost, cost
-from offramp.policy import Policy, ScoreTable, cost_at
+from offramp.policy import Policy, ScoreTable, as_accurate
 from offramp.report._numbers import Spread
+from offramp.report._words import MEAN_COSTS
 from offramp.run_folder import read_json
 
 _SEEDED = re.compile(r"(?P<name>.+)-seed-?\d+")
 _BASELINE = "static-"
-_TESTED = {"accuracy": "test_accuracy", "mean_macs": "mean_macs", "et_avg": "et_avg"}
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,21 @@ class Delivered:
         path = self.folder / "device_curve.json"
         return dict(read_json(path, ("metric", "points"))) if path.exists() else None
 
-    def macs_at(self, accuracy: float) -> float | None:
-        """Mean MACs with thresholds at which it has this test accuracy; None where it never has, or has no curve."""
-        return self._at(accuracy, "mean_macs", self.curve or ())
+    def as_accurate(self, accuracy: float, metric: str) -> dict[str, float] | None:
+        """What the cheapest thresholds by the mean cost `metric` that have this accuracy on select come to on test.
 
-    def et_at(self, accuracy: float) -> float | None:
-        """ET_avg in J x cycles with thresholds tuned on the device; None as for `macs_at`."""
-        return None if self.device_curve is None else self._at(accuracy, "et_avg", self.device_curve["points"])
-
-    def _at(self, accuracy: float, metric: str, curve: Sequence[dict[str, Any]]) -> float | None:
-        own = {key: self.metrics[_TESTED[key]] for key in ("accuracy", metric)}
-        tested = [*(point["test"] for point in curve), own]
-        return cost_at(accuracy, [t[metric] for t in tested], [t["accuracy"] for t in tested])
+        Those of `curve.json`, or of the device's where that was tuned for `metric`, and the delivered ones. None where
+        none is that accurate.
+        """
+        curve = self.curve or []
+        if self.device_curve is not None and self.device_curve["metric"] == metric:
+            curve = self.device_curve["points"]
+        tested = {"accuracy": self.metrics["test_accuracy"], metric: self.metrics[MEAN_COSTS[metric][0]]}
+        every = [*curve, {"select": self.metrics["select"], "test": tested}]
+        points = [point for point in every if metric in point["select"]]  # folders of earlier versions lack some
+        select = [point["select"] for point in points]
+        best = as_accurate(accuracy, [s["accuracy"] for s in select], [s[metric] for s in select])
+        return None if best is None else points[best]["test"]
 
     @cached_property
     def subsets(self) -> list[dict[str, Any]] | None:
@@ -133,10 +136,21 @@ class Group:
         """Mean and deviation of any figure."""
         return Spread.of([figure(member) for member in self.members])
 
-    def mean_of(self, values: Sequence[float | None]) -> float | None:
-        """The mean of one value per member; None where a member has none."""
-        found = [value for value in values if value is not None]
-        return Spread.of(found).mean if len(found) == len(self.members) else None
+    @property
+    def select_accuracy(self) -> float:
+        """On the split that thresholds are tuned on."""
+        return self.spread_of(lambda member: float(member.metrics["select"]["accuracy"])).mean
+
+    def as_accurate(self, static: Group, metric: str) -> tuple[Spread, Spread] | None:
+        """Accuracy and the mean cost `metric` on test, of `Delivered.as_accurate` as `static` is on select.
+
+        None where a member never is.
+        """
+        found = [member.as_accurate(static.select_accuracy, metric) for member in self.members]
+        tests = [test for test in found if test is not None]
+        if len(tests) < len(found):
+            return None
+        return Spread.of([t["accuracy"] for t in tests]), Spread.of([t[metric] for t in tests])
 
 
 def groups(networks: Sequence[Delivered], order: Sequence[str] = ()) -> list[Group]:

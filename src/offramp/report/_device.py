@@ -23,16 +23,19 @@ def _at_equal_accuracy(group: Group, static: Group) -> str:
         return ""
     accuracy, full = static.spread("test_accuracy"), static.spread("et_avg").mean
     beside = f"{static.name} ({accuracy.percent()}), a static network trained beside it at the same bits"
-    et = group.mean_of([member.et_at(accuracy.mean) for member in group.members])
-    if et is not None:
+    if (found := group.as_accurate(static, "et_avg")) is not None:
+        reached, et = found[0], found[1].mean
         cut = f"{less(et / full)} than that one's ({quantity(full)})"
-        return f"With thresholds for the accuracy of {beside}, ET is {quantity(et, 'J x cycles')}, {cut}."
+        return (
+            f"With thresholds that are on select as accurate as {beside}, ET is {quantity(et, 'J x cycles')}, {cut}, "
+            f"and accuracy {reached.percent()}."
+        )
     behind = accuracy.mean - group.spread("test_accuracy").mean
     if behind <= 0:
         return ""
     return (
-        f"No thresholds make each training as accurate as {beside}; as delivered it is {points(behind)} less accurate, "
-        "so that what it saves flatters."
+        f"No thresholds make each training as accurate on select as {beside}; as delivered it is {points(behind)} less "
+        "accurate, so that what it saves flatters."
     )
 
 

@@ -45,7 +45,9 @@ def quantized(
     def loss(images: Tensor, _labels: Tensor) -> Tensor:
         with torch.no_grad():
             target = teacher(images)
-        return likeness(all_exits(net, images, settings.exit_gradient), target, net.architecture.classes, settings.temperature)
+        return likeness(
+            all_exits(net, images, settings.exit_gradient), target, net.architecture.classes, settings.temperature
+        )
 
     if settings.quantized_epochs:
         # Muon's steps are as long as its rate says, however small the gradient: at the rate of the float phases they
