@@ -7,6 +7,9 @@ Measures an exported file under ONNX Runtime, batch 1, one thread, on the CPU:
 
     python benchmarks/exit_latency.py runs/demo/chosen/NAME/model.onnx --images digits --write exit_latency_digits
 
+Several files are measured side by side, image by image. Where a static network is among them that a run delivered, the
+others are also measured with the cheapest thresholds that are as accurate on select (`curve.json` beside the file).
+
 MACs are those of the `architecture.json` beside the model. `--images` is a data set that Offramp knows (its test
 split), a folder or an .npz; without it, noise. With no model, untrained networks of the default space are exported, and
 beside each the same backbone with its last exit only. `--write NAME` writes benchmarks/results/NAME.json.
@@ -27,10 +30,14 @@ import onnxruntime
 from offramp.architecture import Architecture
 from offramp.cost import cost
 from offramp.export import Model
+from offramp.policy import as_accurate
 from record import RESULTS, hardware, record
 
 CLASSES = tuple("0123456789")
 Row = dict[str, Any]
+Taken = tuple[float, int]
+"""Milliseconds, and the exit."""
+BLOCK, WARM_UP = 100, 10
 
 
 def forced(exit: int, exits: int) -> list[float]:
@@ -45,17 +52,28 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return 1000 * (perf_counter() - begin), result
 
 
+def in_turns(ways: list[tuple[Model, list[float] | None]], images: np.ndarray, repeats: int) -> list[list[Taken]]:
+    """What `repeats` images, in circles, took each way, by model and thresholds.
+
+    The ways take turns in blocks, so that a busy moment hits them alike and each finds its weights in the caches, as it
+    does where it alone is at work.
+    """
+    found: list[list[Taken]] = [[] for _ in ways]
+    for start in range(0, repeats, BLOCK):
+        for (model, given), mine in zip(ways, found):
+            for i in range(start - WARM_UP, min(start + BLOCK, repeats)):
+                took, (_, exit) = timed(lambda: model.run(images[i % len(images)], given))  # noqa: B023
+                if i >= start:
+                    mine.append((took, exit))
+    return found
+
+
 def forced_rows(models: dict[str, Model], images: np.ndarray, repeats: int) -> list[Row]:
-    """One row for each exit of each model; all are measured in turns, so that a busy moment hits them alike."""
+    """One row for each exit of each model."""
     ways = [(name, model, exit) for name, model in models.items() for exit in range(model.exits)]
-    times: dict[tuple[str, int], list[float]] = {(name, exit): [] for name, _, exit in ways}
-    for i in range(-10, repeats):  # ten to warm up
-        for name, model, exit in ways:
-            image, thresholds = images[i % len(images)], forced(exit, model.exits)
-            took, (_, taken) = timed(lambda: model.run(image, thresholds))  # noqa: B023
-            assert taken == exit
-            if i >= 0:
-                times[name, exit].append(took)
+    found = in_turns([(model, forced(exit, model.exits)) for _, model, exit in ways], images, repeats)
+    assert all(taken == exit for (_, _, exit), mine in zip(ways, found) for _, taken in mine)
+    times = {(name, exit): [took for took, _ in mine] for (name, _, exit), mine in zip(ways, found)}
     return [exit_row(name, model, exit, times) for name, model, exit in ways]
 
 
@@ -69,28 +87,55 @@ def exit_row(name: str, model: Model, exit: int, times: dict[tuple[str, int], li
 
 
 def policy_rows(models: dict[str, Model], images: np.ndarray) -> list[Row]:
-    """What the files' own thresholds come to: one row for each exit that samples left at, one for all of them."""
-    rows = []
+    """What thresholds come to: one row for each exit that samples left at, one for all of them."""
+    ways: list[tuple[str, str, list[float] | None]] = []
     for name, model in models.items():
-        never = forced(model.exits - 1, model.exits)
-        full, mine, taken = [], [], []
-        for image in images:
-            full.append(timed(lambda: model.run(image, never))[0])  # noqa: B023
-            took, (_, exit) = timed(lambda: model.run(image))  # noqa: B023
-            mine.append(took)
-            taken.append(exit)
-        times, exits, macs = np.array(mine), np.array(taken), exit_macs(model)
-        for exit in [*np.unique(exits).tolist(), None]:
-            chosen = times if exit is None else times[exits == exit]
-            row = {"name": name, "forced": False, "exit": "mean" if exit is None else exit, "exits": model.exits}
-            row |= {"n": len(chosen), "share": len(chosen) / len(times)}
-            row["latency_ms"] = float(np.mean(chosen) if exit is None else np.median(chosen))
-            row["latency_share"] = row["latency_ms"] / float(np.mean(full) if exit is None else np.median(full))
-            if macs:
-                row["macs"] = float(np.mean([macs[e] for e in exits])) if exit is None else macs[exit]
-                row["macs_share"] = row["macs"] / macs[-1]
-            rows.append(row)
-    return rows
+        ways += [(name, "none leaves early", forced(model.exits - 1, model.exits))]
+        ways += [(name, label, given) for label, given in thresholds(model, models).items()]
+    found = in_turns([(models[name], given) for name, _, given in ways], images, len(images))
+    full = {name: [t for t, _ in mine] for (name, label, _), mine in zip(ways, found) if label == ways[0][1]}
+    return [
+        row
+        for (name, label, _), mine in zip(ways, found)
+        if label != ways[0][1]
+        for row in leaving_rows(name, models[name], label, mine, full[name])
+    ]
+
+
+def leaving_rows(name: str, model: Model, label: str, found: list[Taken], full: list[float]) -> Iterator[Row]:
+    """Rows of one network under some thresholds: by exit, and the mean over all samples."""
+    times, exits, macs = np.array([t for t, _ in found]), np.array([e for _, e in found]), exit_macs(model)
+    for exit in [*np.unique(exits).tolist(), None]:
+        chosen = times if exit is None else times[exits == exit]
+        row: Row = {"name": name, "thresholds": label, "forced": False, "exit": "mean" if exit is None else exit}
+        row |= {"exits": model.exits, "n": len(chosen), "share": len(chosen) / len(times)}
+        row["latency_ms"] = float(np.mean(chosen) if exit is None else np.median(chosen))
+        row["latency_share"] = row["latency_ms"] / float(np.mean(full) if exit is None else np.median(full))
+        if exit is None:
+            row["latency_median_ms"] = float(np.median(chosen))
+        if macs:
+            row["macs"] = float(np.mean([macs[e] for e in exits])) if exit is None else macs[exit]
+            row["macs_share"] = row["macs"] / macs[-1]
+        yield row
+
+
+def thresholds(model: Model, models: dict[str, Model]) -> dict[str, list[float] | None]:
+    """By a label, the file's own (None), and those that are on select as accurate as each static network beside."""
+    found: dict[str, list[float] | None] = {"own": None}
+    curve = model.path.with_name("curve.json")
+    if model.exits == 1 or not curve.exists():
+        return found
+    points = json.loads(curve.read_text())
+    select = [point["select"] for point in points]
+    for name, other in models.items():
+        metrics = other.path.with_name("metrics.json")
+        if other.exits > 1 or not metrics.exists():
+            continue
+        wanted = json.loads(metrics.read_text())["select"]["accuracy"]
+        best = as_accurate(wanted, [s["accuracy"] for s in select], [s["mean_macs"] for s in select])
+        if best is not None:
+            found[f"as accurate as {name}"] = [float(t) for t in points[best]["thresholds"]]
+    return found
 
 
 def exit_macs(model: Model) -> tuple[float, ...]:
@@ -183,10 +228,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         models = {path: Model(path) for path in given.models} or dict(untrained(Path(folder), given.seed))
         rows: list[Row] = []
-        # One network after the other, each with its bare backbone where there is one: what is compared is side by side.
-        for name in [name for name in models if not name.endswith("-static")]:
-            group = {key: model for key, model in models.items() if key in (name, f"{name}-static")}
-            images = test_images(given.images, models[name], given.limit, given.seed)
+        # Files that are given side by side; else one network after the other, each with its bare backbone.
+        heads = [name for name in models if not name.endswith("-static")]
+        groups = [tuple(models)] if given.models else [(name, f"{name}-static") for name in heads]
+        for names in groups:
+            group = {name: models[name] for name in names}
+            images = test_images(given.images, group[names[0]], given.limit, given.seed)
             rows += forced_rows(group, images, given.repeats)
             rows += policy_rows(group, images) if given.images else []
     split = "noise" if given.images is None else f"{given.images} test" if "/" not in given.images else "given"

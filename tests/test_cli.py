@@ -226,6 +226,8 @@ def test_recipes_are_listed_with_what_they_are_about():
     assert digits.endswith("scikit-learn's handwritten digits, 8 x 8 pixels.")
     (folder,) = (line for line in lines if line.startswith("folder "))
     assert folder.endswith("at most 5 M MACs in the mean.")
+    (cut_short,) = (line for line in lines if line.startswith("zniber-cifar10 "))
+    assert cut_short.endswith("for accuracy against energy x latency.")
 
 
 def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from offramp.report import write_report
+from offramp.report import comparisons, write_report
 from offramp.report._delivered import Group
 from offramp.report._device import device_sentences, device_table, npu_table
 from offramp.report._files import Files
@@ -102,6 +102,11 @@ def test_et_for_a_static_networks_accuracy_needs_the_same_bits(device_run: Path,
     unreached = device_sentences(device_files.chosen[0], [perfect])[1]
     assert unreached.startswith("No thresholds make each training as accurate on select as static-8 (100.00")
     assert "flatters" in unreached
+
+
+def test_on_a_device_the_end_of_a_run_compares_there(device_run: Path, device_files: Files) -> None:
+    (said,) = comparisons(device_run)
+    assert said == "frugal: " + " ".join(device_sentences(device_files.chosen[0], device_files.baselines))
 
 
 def test_the_devices_table_has_both_definitions_and_both_references(device_files: Files) -> None:

@@ -16,6 +16,7 @@ from offramp.architecture import Architecture, Bottleneck, Branch, Conv, Separab
 from offramp.cost import cost
 from offramp.data import Task
 from offramp.policy import confidence
+from offramp.report import comparisons
 from offramp.report._curve import curve_data
 from offramp.report._delivered import Group
 from offramp.report._drawing import drawing
@@ -88,6 +89,11 @@ def test_at_a_static_networks_accuracy_the_curve_tells_what_is_saved(files: File
     beyond = replace(static, members=(replace(static.first, metrics=perfect),))
     assert best.as_accurate(beyond, "mean_macs") is None
     assert "thresholds as accurate" not in static_saving(best, [beyond])
+
+
+def test_each_delivered_network_is_compared_at_the_end_of_a_run(files: Files) -> None:
+    said = comparisons(files.root)
+    assert said == [f"{group.name}: {static_saving(group, files.baselines)}" for group in files.chosen]
 
 
 def test_an_unused_last_exit_makes_no_saving_to_praise(files: Files) -> None:

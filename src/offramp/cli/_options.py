@@ -30,7 +30,7 @@ def version(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and end.")
     ] = False,
 ) -> None:
-    """Designs early-exit neural networks: searches, trains, calibrates, exports."""
+    """Designs early-exit neural networks: searches, trains, tunes thresholds, exports."""
 
 
 def shape(text: str) -> tuple[int, int, int]:

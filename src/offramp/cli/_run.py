@@ -43,6 +43,10 @@ def run(
         stderr.print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     _print_delivered(made.folder.delivered(), made.recipe)
+    from offramp.report import comparisons
+
+    for sentence in comparisons(made.folder.root):
+        print_line(sentence)
     print_line(f"Report: {made.folder.report}")
 
 

@@ -40,4 +40,4 @@ def about(path: Path) -> str:
     head = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
     said = (line.lstrip("# ").rstrip() for line in head)
     text = " ".join(line for line in said if line and not line.startswith("offramp run"))
-    return re.split(r"(?<=\.) ", text)[0]
+    return re.split(r"(?<=\.) (?=[A-Z`])", text)[0]

@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from offramp.report._headline import comparisons as comparisons
     from offramp.report._page import render as render
     from offramp.report._page import write_report as write_report
     from offramp.report._words import one_exit as one_exit
 
-_LAZY = {"one_exit": "_words", "render": "_page", "write_report": "_page"}
+_LAZY = {"comparisons": "_headline", "one_exit": "_words", "render": "_page", "write_report": "_page"}
 
-__all__ = ["one_exit", "render", "write_report"]
+__all__ = ["comparisons", "one_exit", "render", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

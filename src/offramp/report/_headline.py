@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from offramp.report._delivered import Group
@@ -131,6 +132,23 @@ def own_saving(group: Group, files: Files) -> str:
         f"Its own last exit alone would be right in {group.spread('static_accuracy').percent()} at {si(full)} MACs: "
         f"stopping early takes {_macs(macs / full)} and {_accuracy(gain)}.{unused}"
     )
+
+
+def comparisons(folder: Path) -> list[str]:
+    """For each network that a run's folder holds, what it gains on the static ones trained beside it, if there are any.
+
+    Raises:
+        ValueError: `front.json` is damaged; the message names it.
+    """
+    files = Files.read(folder)
+    if not files.baselines:
+        return []
+    return [f"{group.name}: {_compared(group, files.baselines)}" for group in files.chosen]
+
+
+def _compared(group: Group, baselines: Sequence[Group]) -> str:
+    on_device = device_sentences(group, baselines)
+    return " ".join(on_device) if on_device else static_saving(group, baselines)
 
 
 def static_saving(group: Group, baselines: Sequence[Group]) -> str:
