@@ -41,7 +41,9 @@ MAY = {
     "preflight": TRAINED | {"search", "recipe"},
     "pipeline": TRAINED | {"search", "export", "report", "recipe", "run_folder", "deliver", "claim", "preflight"},
     "evaluate": TRAINED,
-    "cli": TRAINED | {"search", "export", "report", "recipe", "run_folder", "deliver", "pipeline", "evaluate"},
+    "operating_point": {"policy", "run_folder"},
+    "cli": TRAINED
+    | {"search", "export", "report", "recipe", "run_folder", "deliver", "pipeline", "evaluate", "operating_point"},
     "__main__": {"cli"},
 }
 

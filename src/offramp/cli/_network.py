@@ -10,7 +10,7 @@ import typer
 
 from offramp.cli._cost import print_cost
 from offramp.cli._options import Delivered, Json, numbers
-from offramp.cli._print import mega, percent, print_json, print_line, print_table
+from offramp.cli._print import mega, percent, percents, print_json, print_line, print_table
 from offramp.run_folder import delivered_file, read_json
 
 if TYPE_CHECKING:
@@ -60,6 +60,35 @@ def evaluate(
         print_json({"data": data, **found})
     else:
         _print_evaluated(found)
+
+
+def tune(
+    folder: Delivered,
+    mean_macs: Annotated[float | None, typer.Option(help="Most mean MACs.", min=0)] = None,
+    mean_energy_mj: Annotated[float | None, typer.Option(help="Most mean energy on the device, mJ.", min=0)] = None,
+    mean_latency_ms: Annotated[float | None, typer.Option(help="Most mean latency on the device, ms.", min=0)] = None,
+    et_avg: Annotated[float | None, typer.Option(help="Most mean energy x latency, J x cycles.", min=0)] = None,
+    accuracy: Annotated[
+        float | None, typer.Option(help="Least accuracy, 0 to 1, at fewest MACs.", min=0, max=1)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a delivered network's best thresholds for another budget, tuned on the select split of its run."""
+    from offramp.operating_point import operating_point
+
+    budgets = {
+        "mean_macs": mean_macs, "mean_energy_mj": mean_energy_mj, "mean_latency_ms": mean_latency_ms, "et_avg": et_avg,
+    }  # fmt: skip
+    given = {name: most for name, most in budgets.items() if most is not None}
+    if len(given) + (accuracy is not None) != 1:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in (*budgets, "accuracy"))
+        raise ValueError(f"give one of {options}")
+    metric, most = next(iter(given.items()), ("mean_macs", None))
+    found = operating_point(folder, metric, most, accuracy)
+    if as_json:
+        print_json(found)
+    else:
+        _print_tuned(found, f"accuracy >= {accuracy:g}" if accuracy is not None else f"{metric} <= {most:g}")
 
 
 def predict(
@@ -128,6 +157,20 @@ def _task(folder: Path) -> Task:
     from offramp.pipeline import Run
 
     return Run.stored(folder.resolve().parents[1]).task
+
+
+def _print_tuned(found: dict[str, Any], goal: str) -> None:
+    metric = found["metric"]
+    rows = [
+        [split, f"{told['n']:,}", percent(told["accuracy"]), f"{told[metric]:,.6g}", percents(told["utilisation"])]
+        for split, told in (("select", found["select"]), ("test", found["test"]))
+    ]
+    unit = f"{metric} ({found['mac_rule']})" if metric == "mean_macs" else metric
+    print_table(f"best for {goal}, {found['measure']}", ["split", "n", "accuracy", unit, "utilisation"], rows)
+    if not found["feasible"]:
+        print_line(f"No thresholds reach {goal} on select; these come nearest.")
+    shown = ",".join(f"{float(threshold):.9g}" for threshold in found["thresholds"])
+    print_line(f"offramp predict ... --thresholds {shown}")
 
 
 def _print_evaluated(found: dict[str, Any]) -> None:
