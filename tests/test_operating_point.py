@@ -1,13 +1,13 @@
 """Other thresholds of a delivered network."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from made_up import five_exits
-from offramp.cli import main
+from offramp.cli import app
 from offramp.operating_point import operating_point
 from offramp.policy import Policy, ScoreTable, operate
 
@@ -60,23 +60,20 @@ def test_another_cost_is_that_of_the_device(folder):
     assert found["select"]["utilisation"][-1] > 0.5
 
 
-def said(arguments, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["offramp", "tune", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as ended:
-        assert ended.code in (0, None), capsys.readouterr().err
-    return capsys.readouterr().out
+def said(*arguments):
+    done = CliRunner().invoke(app, ["tune", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
-def test_the_command_tells_what_predict_takes(folder, monkeypatch, capsys):
-    found = json.loads(said([folder, "--mean-macs", 4e4, "--json"], monkeypatch, capsys))
-    text = said([folder, "--mean-macs", 4e4], monkeypatch, capsys)
+def test_the_command_tells_what_predict_takes(folder):
+    found = json.loads(said(folder, "--mean-macs", 4e4, "--json"))
+    text = said(folder, "--mean-macs", 4e4)
     shown = text.splitlines()[-1].removeprefix("offramp predict ... --thresholds ")
     assert [float(t) for t in shown.split(",")] == pytest.approx([float(t) for t in found["thresholds"]], rel=1e-8)
     assert f"{found['test']['accuracy']:.2%}" in text
     assert "come nearest" not in text
-    assert "No thresholds reach mean_macs <= 5000 on select" in said([folder, "--mean-macs", 5e3], monkeypatch, capsys)
+    assert "No thresholds reach mean_macs <= 5000 on select" in said(folder, "--mean-macs", 5e3)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +84,10 @@ def test_the_command_tells_what_predict_takes(folder, monkeypatch, capsys):
         (["--et-avg", "1"], "was delivered without et_avg"),
     ],
 )
-def test_what_cannot_be_asked_for_is_named(folder, options, message, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["offramp", "tune", str(folder), *options])
-    with pytest.raises(SystemExit):
-        main()
-    assert message in capsys.readouterr().err
+def test_what_cannot_be_asked_for_is_named(folder, options, message):
+    done = CliRunner().invoke(app, ["tune", str(folder), *options])
+    assert isinstance(done.exception, ValueError)
+    assert message in str(done.exception)
 
 
 def test_one_exit_has_no_thresholds(folder):
