@@ -59,6 +59,28 @@ def test_each_thing_that_cannot_be_done_is_named(tmp_path, overrides, start):
     assert found[0].startswith(start)
 
 
+def test_a_phase_that_holds_images_out_must_have_a_batch_left(tmp_path):
+    text = (
+        '[data]\nname = "digits"\n[space]\nname = "nachos"\n[policy]\nmean_macs = 1e7\nmeasures = ["gate"]\n[gates]\n'
+    )
+
+    def of_gates(**settings):
+        recipe = Recipe.parse(text + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+        run = Run(recipe, tmp_path)
+        found = impossible(recipe, run.task, run.problem, run.costs, supernet=True, searched=True)
+        return [line for line in found if line.startswith("gates")]
+
+    train = len(Run(Recipe.parse(text), tmp_path).task.train)
+    left = train - round(0.1 * train)
+    assert of_gates(batch=left) == of_gates(batch=left + 1, weight_peak=0) == []
+    assert of_gates(batch=left + 1) == [
+        f"gates.batch is {left + 1}; phase 3 holds out 10% of the train split and trains on {left} images: "
+        "take at most as many"
+    ]
+    (found,) = of_gates(batch=train + 1)
+    assert found.startswith(f"gates.batch is {train + 1}; the train split has")
+
+
 @pytest.mark.parametrize(
     "metric, out_of_reach, in_reach",
     [("mean_energy_mj", 1e-4, 0.5), ("mean_latency_ms", 0.001, 0.5), ("et_avg", 1e-4, 9)],

@@ -64,6 +64,15 @@ def _batches(recipe: Recipe, task: Task, supernet: bool) -> Iterator[str]:
     for name, section in sections.items():
         if section is not None and section.batch > len(task.train):
             yield f"{name}.batch is {section.batch}; the train split has {len(task.train)} images: take at most as many"
+    gates = recipe.gates
+    if gates is None or not (gates.phases[2] and gates.weight_peak):
+        return
+    left = len(task.train) - round(gates.support * len(task.train))
+    if left < gates.batch <= len(task.train):
+        yield (
+            f"gates.batch is {gates.batch}; phase 3 holds out {gates.support:.0%} of the train split and trains on "
+            f"{left} images: take at most as many"
+        )
 
 
 def _bounds(recipe: Recipe, problem: Problem, costs: Costs) -> Iterator[str]:
