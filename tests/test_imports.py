@@ -43,7 +43,8 @@ MAY = {
     "evaluate": TRAINED,
     "operating_point": {"policy", "run_folder"},
     "cli": TRAINED
-    | {"search", "export", "report", "recipe", "run_folder", "deliver", "pipeline", "evaluate", "operating_point"},
+    | {"search", "export", "report", "recipe", "run_folder", "deliver", "pipeline", "evaluate", "operating_point"}
+    | {"tflite"},
     "__main__": {"cli"},
 }
 

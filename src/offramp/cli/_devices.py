@@ -23,10 +23,15 @@ def listed(context: typer.Context) -> None:
     """List the hardware descriptions known."""
     if context.invoked_subcommand is not None:
         return
-    from offramp.cost import DEVICES
+    from offramp.cost import DEVICES, DeviceModel, NpuModel
 
     for device in DEVICES.values():
-        print_line(f"{device.name:20} {device.about}")
+        needs = ""
+        if isinstance(device.model, NpuModel):
+            needs = " (needs offramp[ethos])"
+        elif isinstance(device.model, DeviceModel) and not device.model.table.rows:  # none came along or was computed
+            needs = " (needs offramp[zigzag])"
+        print_line(f"{device.name:20} {device.about}{needs}")
 
 
 @devices.command()

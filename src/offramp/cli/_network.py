@@ -29,11 +29,13 @@ def export(
     from offramp.cost import device as find_device
     from offramp.deliver import load
     from offramp.export import export_tflite
+    from offramp.tflite import check_bits
 
     if device is not None and not isinstance(find_device(device).model, NpuModel):
         raise ValueError(f"--device is {device!r}, no NPU; `offramp devices` lists those there are")
     delivered_file(folder, "architecture.json")
     net, policy = load(folder)
+    check_bits(net.architecture)  # before images are asked for
     task = _task(folder)
     made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)
     if device is not None:
