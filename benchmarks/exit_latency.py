@@ -7,8 +7,9 @@ Measures an exported file under ONNX Runtime, batch 1, one thread, on the CPU:
 
     python benchmarks/exit_latency.py runs/demo/chosen/NAME/model.onnx --images digits --write exit_latency_digits
 
-Several files are measured side by side, 100 images each in turn. Where a static network is among them that a run delivered, the
-others are also measured with the cheapest thresholds that are as accurate on select (`curve.json` beside the file).
+Several files are measured side by side, 100 images each in turn. Where a static network is among them that a run
+delivered, the others are also measured with the cheapest thresholds that are as accurate on select (`curve.json` beside
+the file).
 
 MACs are those of the `architecture.json` beside the model. `--images` is a data set that Offramp knows (its test
 split), a folder or an .npz; without it, noise. With no model, untrained networks of the default space are exported, and
