@@ -63,6 +63,12 @@ def delivered(run: RunFolder) -> list[Row]:
     return rows
 
 
+def networks(run: RunFolder) -> Row:
+    """The architecture of every trained network by its key, to train it again (docs/recipes.md)."""
+    found = [Architecture.load(folder / "architecture.json") for folder in run.delivered()]
+    return {architecture.key: architecture.model_dump(mode="json") for architecture in found}
+
+
 def bits(architecture: Architecture) -> str:
     """Of the backbone and the branches, as "8/4"; "float" where neither is quantized; "8w4a" for unlike activations."""
     p = architecture.precision
@@ -225,7 +231,7 @@ def collected(run: RunFolder, recipe: str, note: str) -> Row:
         note=note,
         step_seconds=[{k: e[k] for k in ("event", "seconds") if k in e} for e in log if "seconds" in e],
     )
-    return found | {"command": f"offramp run {recipe} && {found['command']}"}
+    return found | {"command": f"offramp run {recipe} && {found['command']}", "networks": networks(run)}
 
 
 def merged(stored: Row | None, found: Row, name: str) -> Row:
@@ -233,16 +239,19 @@ def merged(stored: Row | None, found: Row, name: str) -> Row:
     stored = stored or {"runs": {}, "rows": []}
     if "runs" not in stored:
         sys.exit("that file is about one run, which has no name: take another file, or move it away")
-    about = {key: value for key, value in found.items() if key != "rows"}
+    about = {key: value for key, value in found.items() if key not in ("rows", "networks")}
     runs = {key: run for key, run in stored["runs"].items() if key != name} | {name: about}
     rules = {run["mac_rule"] for run in runs.values()}
+    rows = others(stored["rows"], name) + named(found["rows"], name)
+    kept, known = {row.get("architecture") for row in rows}, stored.get("networks", {}) | found["networks"]
     return {
         "what": f"networks of several runs side by side, each with its search beside random search: {', '.join(runs)}",
         "command": "; ".join(run["command"] for run in runs.values()),
         **{key: found[key] for key in ("hardware", "date", "commit")},
         "mac_rule": found["mac_rule"] if len(rules) == 1 else "that of each row",
         "runs": runs,
-        "rows": others(stored["rows"], name) + named(found["rows"], name),
+        "networks": {key: network for key, network in known.items() if key in kept},
+        "rows": rows,
     }
 
 

@@ -140,6 +140,13 @@ def test_sample_is_an_architecture_of_the_asked_shape(architecture):
     assert found.classes == 4
 
 
+def test_sample_takes_the_options_of_the_space():
+    given = ["--set", "width=0.25", "--set", "bits=[[8, 4]]", "--set", 'heads=["single"]']
+    found = Architecture.from_json(call("sample", "zniber", "--largest", *given).stdout)
+    wanted = space("zniber", (3, 32, 32), 10, width=0.25, bits=[[8, 4]], heads=["single"])
+    assert found == wanted.largest()
+
+
 def test_sample_smallest_is_cheaper_than_largest():
     ends = [Architecture.from_json(call("sample", "offramp", f"--{end}").stdout) for end in ("smallest", "largest")]
     assert cost(ends[0]).total.macs < cost(ends[1]).total.macs
@@ -261,7 +268,8 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
         (["sample", "offramp", "--smallest", "--largest"], "exclude each other"),
         (["devices", "build", "edge-tpu", "--set", "classes=5", "--set", "depths"], "'depths': it is not of the form"),
         (["devices", "build", "edge-tpu", "--set", "classes=5", "--set", "depths"], "space.classes: there is no such"),
-        (["devices", "build", "edge-tpu", "--set", "name=zniber"], "give --space"),
+        (["devices", "build", "edge-tpu", "--set", "name=zniber"], "the space was given as 'offramp'"),
+        (["sample", "zniber", "--set", "width=0"], "space.width"),
         (["cost", "ARCHITECTURE", "--device", "abacus"], "known are analytic"),
         (["front", "FOLDER"], "is not the folder of a run: it has no recipe.toml"),
         (["predict", "no.onnx", "no.png"], "no such file"),

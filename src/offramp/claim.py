@@ -104,13 +104,20 @@ def _once_for_all(recipe: Recipe) -> bool:
 
 
 def rooted(recipe: Recipe) -> Recipe:
-    """With the paths of data and first weights in full, so that the run's folder can be used from anywhere."""
+    """With every path that it names in full, so that the run's folder can be used from anywhere."""
     changes: dict[str, Any] = {}
     if (root := recipe.data.root) is not None:
         changes["data"] = recipe.data.model_copy(update={"root": _full(root)})
     if (init := recipe.supernet.init) is not None:
         kind, _, path = init.partition(":")
         changes["supernet"] = recipe.supernet.model_copy(update={"init": f"{kind}:{_full(path)}"})
+    if any(budget.architecture is not None for budget in recipe.deliver.budgets):
+        budgets = tuple(
+            budget if budget.architecture is None
+            else budget.model_copy(update={"architecture": _full(budget.architecture)})
+            for budget in recipe.deliver.budgets
+        )  # fmt: skip
+        changes["deliver"] = recipe.deliver.model_copy(update={"budgets": budgets})
     return recipe.model_copy(update=changes) if changes else recipe
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Precision
 from offramp.cost import NetworkCost, cost
 from offramp.data import Split, Task
 from offramp.metrics import curve_records, describe, kind, means_of, on_device, subset_records
@@ -36,7 +36,7 @@ from offramp.recipe import Recipe
 from offramp.run_folder import identity, load_weights, save_weights, write_json, write_text
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate
-from offramp.training import score, train_either
+from offramp.training import quantized_checkpoint, score, train_either
 from offramp.training.settings import OptimiserSettings
 
 
@@ -50,6 +50,7 @@ def deliver(
     seed: int,
     export: bool,
     budget: tuple[str, float] | None = None,
+    checkpoint: Path | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with a trained, tuned, tested (and exported) network; gives its metrics.
 
@@ -58,12 +59,16 @@ def deliver(
     with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before the test; the test
     split is read once. Continues from the folder's checkpoint after a kill.
 
+    `checkpoint`: of the training in float, in place of the folder's: one that a network which differs in bits alone has
+    been trained by is not repeated. It is the caller's to remove.
+
     `curve.json` holds thresholds tuned for mean MACs; where the recipe's goal is about another mean cost,
     `device_curve.json` holds those tuned for it. What both scores and means come to can be worked out again from
     `select_scores.npz` and `test_scores.npz`. `train_seconds` are of the process that ended the training.
     """
     started = time.monotonic()
-    trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed)
+    in_float = checkpoint or folder / "checkpoint"
+    trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed, in_float)
     seconds = round(time.monotonic() - started, 1)
     counted = costs_of(recipe)
     net, found, select = _set(trained, candidate.thresholds, recipe, budget, task.select, counted)
@@ -99,8 +104,8 @@ def deliver(
         points = curve(select, means[metric], measures=policy.measure)
         write_json(folder / "device_curve.json", {"metric": metric, "points": curve_records(points, test, means)})
     write_json(folder / "metrics.json", metrics)
-    for checkpoint in ("checkpoint", "checkpoint.quantized"):
-        (folder / checkpoint).unlink(missing_ok=True)
+    for path in (quantized_checkpoint(in_float), *([in_float] if checkpoint is None else ())):
+        path.unlink(missing_ok=True)
     return metrics
 
 
@@ -205,13 +210,20 @@ def _compiled(net: EarlyExitNet, policy: Policy, folder: Path, device: str, task
 
 
 def _trained(
-    architecture: Architecture, folder: Path, recipe: Recipe, task: Task, supernet: Supernet | None, seed: int
+    architecture: Architecture,
+    folder: Path,
+    recipe: Recipe,
+    task: Task,
+    supernet: Supernet | None,
+    seed: int,
+    checkpoint: Path,
 ) -> EarlyExitNet:
     settings = recipe.train
     # The final network sees no more than the search did: its training cannot reach calibrate or test.
     data = task.without_test()
     phases: list[tuple[int, OptimiserSettings]] = [(settings.epochs, settings)]
-    made_of = identity(architecture.to_json(), settings.model_dump(), seed, task.fingerprint(), supernet is not None)
+    in_float = architecture.model_copy(update={"precision": Precision()})
+    made_of = identity(in_float.to_json(), settings.in_float(), seed, task.fingerprint(), supernet is not None)
     if recipe.gates is not None and architecture.gated:
         phases = [(recipe.gates.epochs, recipe.gates)]
         made_of = identity(made_of, recipe.gates.model_dump())
@@ -221,7 +233,7 @@ def _trained(
     with track(f"training {folder.name}", total, unit="images") as bar:
         return train_either(
             architecture, data, settings, recipe.gates,
-            supernet=supernet, seed=seed, identity=made_of, checkpoint=folder / "checkpoint", track=bar,
+            supernet=supernet, seed=seed, identity=made_of, checkpoint=checkpoint, track=bar,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Precision
 from offramp.claim import claim_data, claim_recipe, claim_weights, lasting, rooted
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
@@ -99,7 +99,7 @@ class Run:
         begun = self.folder.begun
         try:
             claim_data(self.task, self.folder)
-            self.check(searched=len(self.study) > 0)
+            self.check(searched=len(self.study) > 0 or not self.recipe.search.evaluations)
         except Exception:
             if not begun:  # so that the folder takes the corrected recipe
                 self.folder.forget()
@@ -122,6 +122,7 @@ class Run:
             RecipeError: they cannot, and why.
         """
         claim_weights(self.recipe, self.task, self.space)
+        named = [self._named(budget) for budget in self.recipe.deliver.budgets if budget.architecture]
         found = impossible(
             self.recipe, self.task, self.problem, self.costs, supernet=self.needs_supernet, searched=searched
         )
@@ -130,7 +131,8 @@ class Run:
         for line in () if searched else doubtful(self.recipe, self.space):
             tell(line)
         some = () if searched else self._samples()
-        for architecture in (*self.space.cover(), self.space.smallest(), self.space.largest(), *some):
+        offered = (*self.space.cover(), self.space.smallest(), self.space.largest())
+        for architecture in (*named, *(offered if self.recipe.search.evaluations else ()), *some):
             self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
 
     @cached_property
@@ -161,8 +163,8 @@ class Run:
     @property
     def needs_supernet(self) -> bool:
         """Whether candidates are slices of it, or a training starts from its weights."""
-        finetune = self.recipe.finetune
-        return finetune is None or finetune.inherit or self.recipe.train.inherit
+        finetune, searches = self.recipe.finetune, self.recipe.search.evaluations > 0
+        return (searches and (finetune is None or finetune.inherit)) or self.recipe.train.inherit
 
     @cached_property
     def supernet_identity(self) -> str:
@@ -274,9 +276,12 @@ class Run:
         )
 
     def deliver(self) -> None:
-        """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed."""
+        """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed.
+
+        Networks that differ in bits or budgets alone are trained in float once for all.
+        """
         wanted, trials = self.recipe.deliver, self.study.trials
-        chosen = [(b.name, self._choose(b).candidate, b.budget) for b in wanted.budgets]
+        chosen = [(b.name, self._choose(b), b.budget) for b in wanted.budgets]
         for macs in wanted.static_macs:
             try:
                 static = Candidate(best_static(trials, macs))
@@ -288,9 +293,14 @@ class Run:
         if wanted.static_backbone:
             chosen += self._backbones(chosen)
         for i, seed in enumerate(wanted.seeds):
+            in_float: dict[Architecture, Path] = {}
             for name, candidate, budget in chosen:
-                first = i == 0
-                self._deliver(candidate, name if first else f"{name}-seed{seed}", seed, first, budget)
+                folder = self.folder.chosen(name if i == 0 else f"{name}-seed{seed}")
+                alike = candidate.architecture.model_copy(update={"precision": Precision()})
+                checkpoint = in_float.setdefault(alike, folder / "checkpoint")
+                self._deliver(candidate, folder, seed, i == 0, budget, checkpoint)
+            for checkpoint in in_float.values():
+                checkpoint.unlink(missing_ok=True)
 
     def report(self) -> None:
         """Write `report.html`."""
@@ -357,29 +367,60 @@ class Run:
         options = {"model": settings.surrogate} | {key: getattr(settings, key) for key in same}
         return proposer(name, study.problem, **options, report=report)
 
-    def _choose(self, budget: Budget) -> Trial:
+    def _choose(self, budget: Budget) -> Candidate:
         """Among the candidates that were trained longer, where there are some, else (or if none fits) among all."""
+        if budget.architecture:
+            return Candidate(self._named(budget))
         if self.recipe.search.retrain:
             try:
-                return _best(self.retrained, budget)
+                return _best(self.retrained, budget).candidate
             except NothingFeasible as error:
                 self.folder.log("chosen from the whole search", budget=budget.name, reason=str(error))
-        return _best(self.study, budget)
+        return _best(self.study, budget).candidate
+
+    def _named(self, budget: Budget) -> Architecture:
+        """The network that a budget names.
+
+        Raises:
+            RecipeError: it is for other images or classes, or no slice of the supernet whose weights it would inherit.
+        """
+        assert budget.architecture is not None
+        found, where = Architecture.load(budget.architecture), f"deliver.budgets: {budget.name!r}"
+        wanted = (self.task.input, len(self.task.classes))
+        if (found.input, found.classes) != wanted:
+            told = (
+                f"for input {found.input} and {found.classes} classes; {self.task.name} has {wanted[0]} and {wanted[1]}"
+            )
+            raise RecipeError(where, [f"{budget.architecture} is {told}"])
+        if self.recipe.train.inherit:
+            try:
+                self.space.encode(Candidate(found))
+            except ValueError as error:
+                hint = "it cannot inherit the supernet's weights: give train.inherit = false"
+                raise RecipeError(
+                    where, [f"{budget.architecture} is not of space {self.space.name!r} ({error})", hint]
+                ) from error
+        return found
 
     def _deliver(
-        self, candidate: Candidate, name: str, seed: int, export: bool, budget: tuple[str, float] | None
+        self,
+        candidate: Candidate,
+        folder: Path,
+        seed: int,
+        export: bool,
+        budget: tuple[str, float] | None,
+        checkpoint: Path,
     ) -> None:
-        folder = self.folder.chosen(name)
         if (folder / "metrics.json").exists():
             self._keep(folder, candidate)
             return
         supernet = self.supernet if self.recipe.train.inherit else None
         metrics = deliver(
             candidate, folder, self.recipe, self.task,
-            supernet=supernet, seed=seed, export=export, budget=budget,
+            supernet=supernet, seed=seed, export=export, budget=budget, checkpoint=checkpoint,
         )  # fmt: skip
         found = {key: metrics[key] for key in ("test_accuracy", "mean_macs", "mac_rule", "train_seconds", "seed")}
-        self.folder.log("delivered", name=name, **found)
+        self.folder.log("delivered", name=folder.name, **found)
 
     def _keep(self, folder: Path, candidate: Candidate) -> None:
         """Tell where a delivered network is no longer what the search would choose; it is never thrown away."""

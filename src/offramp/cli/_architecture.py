@@ -10,7 +10,7 @@ import typer
 
 from offramp.cli._cost import print_cost, print_cost_json
 from offramp.cli._mapping import print_mapping, print_mapping_json
-from offramp.cli._options import Classes, Input, Json, numbers, shape
+from offramp.cli._options import Classes, Input, Json, SpaceOptions, numbers, shape, space_options
 from offramp.run_folder import delivered_file
 
 _SHARES = "numbers such as 0.6,0.4, one for each exit"
@@ -23,13 +23,14 @@ def sample(
     largest: Annotated[bool, typer.Option("--largest", help="The one with the most.")] = False,
     input: Input = "3x32x32",
     classes: Classes = 10,
+    set: SpaceOptions = None,
 ) -> None:
     """Print an architecture of a space, as JSON."""
     from offramp.spaces import space
 
     if smallest and largest:
         raise ValueError("--smallest and --largest exclude each other; give one of them, or neither for a random one")
-    found = space(name, shape(input), classes)
+    found = space(name, shape(input), classes, **space_options(name, set or ()))
     architecture = found.smallest() if smallest else found.largest() if largest else found.sample(seed)
     sys.stdout.write(architecture.to_json(indent=1) + "\n")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offramp.cli._options import Classes, Input, shape
+from offramp.cli._options import Classes, Input, SpaceOptions, shape, space_options
 from offramp.cli._print import print_line
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def listed(context: typer.Context) -> None:
 def build(
     name: Annotated[str, typer.Argument(help="A name that `offramp devices` lists, or a device's .toml file.")],
     space: Annotated[str, typer.Option(help="The search space whose layers are wanted.")] = "offramp",
-    set: Annotated[list[str] | None, typer.Option(help="An option of the space: key=value (TOML).")] = None,
+    set: SpaceOptions = None,
     input: Input = "3x32x32",
     classes: Classes = 10,
     samples: Annotated[int, typer.Option(help="Networks that the layers are collected from.", min=1)] = 2000,
@@ -52,27 +52,10 @@ def build(
     from offramp.cost import build_table, describe
     from offramp.spaces import space as find_space
 
-    found = find_space(space, shape(input), classes, **_options(space, set or ()))
+    found = find_space(space, shape(input), classes, **space_options(space, set or ()))
     different = {layer[1:]: layer for layer in _layers(found, samples)}  # apart from their names
     made = build_table(describe(name), different.values(), workers, on_chip_only, out)
     print_line(f"{made.path}: {made.computed:,} entries computed, {made.entries:,} in all")
-
-
-def _options(space: str, given: Sequence[str]) -> dict[str, Any]:
-    """The options of a space that `--set` gives.
-
-    Raises:
-        RecipeError: with every mistake in them.
-    """
-    from offramp.recipe import RecipeError, override, wrong_options
-
-    options: dict[str, Any] = {}
-    problems = override(options, given)
-    problems += [f"--set 'name={options['name']}': give --space"] if "name" in options else []
-    problems += wrong_options({**options, "name": space})
-    if problems:
-        raise RecipeError(f"options of space {space!r}", problems)
-    return options
 
 
 def _layers(space: SearchSpace, samples: int) -> Iterator[Layer]:

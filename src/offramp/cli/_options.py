@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ Folder = Annotated[Path, typer.Argument(help="A run's folder.", exists=True, fil
 Delivered = Annotated[Path, typer.Argument(help="DIR/chosen/NAME of a run.", exists=True, file_okay=False)]
 Input = Annotated[str, typer.Option(help="Channels x height x width.")]
 Classes = Annotated[int, typer.Option(help="Number of classes.", min=2)]
+SpaceOptions = Annotated[list[str] | None, typer.Option("--set", help="An option of the space: key=value (TOML).")]
 
 
 def _tell_version(asked: bool) -> None:
@@ -60,3 +62,21 @@ def numbers(option: str, text: str, wanted: str, count: int | None = None, infin
     if not found or not all(map(allowed, found)) or count not in (None, len(found)):
         raise ValueError(f"{option} is {text!r}; it must be {wanted}")
     return found
+
+
+def space_options(space: str, given: Sequence[str]) -> dict[str, Any]:
+    """The options of a space that `--set` gives.
+
+    Raises:
+        RecipeError: with every mistake in them.
+    """
+    from offramp.recipe import RecipeError, override, wrong_options
+
+    options: dict[str, Any] = {}
+    problems = override(options, given)
+    if "name" in options:
+        problems.append(f"--set 'name={options['name']}': that is no option; the space was given as {space!r}")
+    problems += wrong_options({**options, "name": space})
+    if problems:
+        raise RecipeError(f"options of space {space!r}", problems)
+    return options

@@ -14,13 +14,19 @@ def bounds_in(section: BaseModel) -> dict[str, float]:
 
 
 class Budget(Section):
-    """One network to deliver: the most accurate within one mean cost, or the best trade-off where none is given."""
+    """One network to deliver: the most accurate within one mean cost, or the best trade-off where none is given.
+
+    Where it names an architecture, that one: nothing is chosen, and the mean cost is what its thresholds are set for.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="that of its folder")
     mean_macs: PositiveFloat | None = Field(None, description="at most; without any of these four, the best trade-off")
     mean_energy_mj: PositiveFloat | None = Field(None, description="likewise, on the device")
     mean_latency_ms: PositiveFloat | None = Field(None, description="likewise")
     et_avg: PositiveFloat | None = Field(None, description="likewise, J x cycles")
+    architecture: str | None = Field(
+        None, min_length=1, description="file of the network to deliver, in place of one that the search has found"
+    )
 
     @property
     def budget(self) -> tuple[str, float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offramp.architecture import Architecture
 from offramp.cost import NpuModel
 from offramp.cost import device as find_device
 from offramp.recipe._partial import answers
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def absent(recipe: Recipe) -> list[str]:
     """What is not there, as lines."""
-    return [line for check in (_images, _weights, _compiler) for line in answers(check, recipe)]
+    return [line for check in (_images, _weights, _compiler, _architectures) for line in answers(check, recipe)]
 
 
 def _images(recipe: Recipe) -> list[str]:
@@ -36,6 +37,19 @@ def _weights(recipe: Recipe) -> list[str]:
         return []
     wanted = "path of a checkpoint" if kind == "ofa" else "folder of a run whose supernet is trained"
     return [f"supernet.init: there is no file {str(path)!r}; give the {wanted}"]
+
+
+def _architectures(recipe: Recipe) -> list[str]:
+    """Those of networks to deliver."""
+    found = []
+    for i, budget in enumerate(recipe.deliver.budgets):
+        if budget.architecture is None:
+            continue
+        try:
+            Architecture.load(Path(budget.architecture).expanduser())
+        except (OSError, ValueError) as error:
+            found.append(f"deliver.budgets.{i}.architecture: {error}")
+    return found
 
 
 def _compiler(recipe: Recipe) -> list[str]:

@@ -24,7 +24,7 @@ def unmet(recipe: Recipe) -> list[str]:
     """What the sections of a recipe need and do not find in the others, as lines; wrong values are left out of it."""
     checks = (
         _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _target, _genes, _aliases, _bound,
-        _grid_of_margins,
+        _grid_of_margins, _search,
     )  # fmt: skip
     return [line for check in checks for line in answers(check, recipe)]
 
@@ -148,6 +148,27 @@ def _grid_of_margins(recipe: Recipe) -> list[str]:
         "policy.thresholds: 'grid' scores margins against a target of mean MACs; give policy.mean_macs, and "
         f'measures = ["margin"] alone (given: {given})'
     ]
+
+
+def _search(recipe: Recipe) -> list[str]:
+    """Networks to choose from a search that evaluates none."""
+    if recipe.search.evaluations:
+        return []
+    unnamed = [budget.name for budget in recipe.deliver.budgets if budget.architecture is None]
+    found = (
+        [
+            f"search.evaluations: 0, and {', '.join(unnamed)} of deliver.budgets would be chosen by a search; give "
+            "it an architecture, or the search at least 1"
+        ]
+        if unnamed
+        else []
+    )
+    if recipe.deliver.static_macs:
+        found.append(
+            "deliver.static_macs: static networks are chosen among a search's, and search.evaluations is 0; "
+            "name them as budgets with an architecture"
+        )
+    return found
 
 
 def _costs_asked(recipe: Recipe) -> list[tuple[str, str]]:

@@ -76,7 +76,9 @@ class SearchSection(Section):
     constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = Field(
         (), description='such as "params <= 2e5": METRIC <= NUMBER or METRIC >= NUMBER, of the metrics above'
     )
-    evaluations: PositiveInt = Field(100, description="candidates in all")
+    evaluations: NonNegativeInt = Field(
+        100, description="candidates in all; 0: no search, for budgets that name their architectures"
+    )
     initial: PositiveInt = Field(
         _INITIAL,
         description="random candidates before the proposer takes over; by default never above evaluations",
@@ -113,7 +115,7 @@ class SearchSection(Section):
 
     @model_validator(mode="after")
     def _initial_fits(self) -> SearchSection:
-        if self.initial > self.evaluations:
+        if self.initial > self.evaluations > 0:
             raise ValueError(f"initial is {self.initial}, more than evaluations, {self.evaluations}")
         return self
 

@@ -53,9 +53,11 @@ def quantized(
         # Muon's steps are as long as its rate says, however small the gradient: at the rate of the float phases they
         # undo a trained network.
         slower = settings.model_copy(update={"lr": settings.quantized_lr, "optimiser": "sgd"})
+        precision = net.architecture.precision.model_dump()
+        of_this = [precision, settings.quantized_epochs, settings.quantized_lr]
         fit(
             net.train(), lambda _epoch, _step: loss, data, slower, settings.quantized_epochs,
-            seed=seed, identity=f"{identity}, quantized by SGD",
+            seed=seed, identity=f"{identity}, quantized by SGD: {of_this}",
             checkpoint=None if checkpoint is None else quantized_checkpoint(checkpoint), track=track,
         )  # fmt: skip
     return net.eval()

@@ -77,6 +77,10 @@ class TrainSettings(DistilSettings):
         """Both phases in float together."""
         return self.backbone_epochs + self.joint_epochs
 
+    def in_float(self) -> dict[str, Any]:
+        """What these two phases depend on; without the quantized one's own, as several precisions share them."""
+        return self.model_dump(exclude={"quantized_epochs", "quantized_lr"})
+
 
 class GateSettings(OptimiserSettings):
     """NACHOS's schedule for exits with a gate: L = w1 L_acc + w2 L_cost + w3 L_peak (eq. 14).
