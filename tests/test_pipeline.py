@@ -154,6 +154,6 @@ def test_a_delivered_network_stays_and_a_better_choice_is_told(tmp_path, capsys)
         (folder / "architecture.json").write_text(first.with_exits(kept).to_json())
         run._deliver(Candidate(first), folder, 0, True, None, folder / "checkpoint")
         assert capsys.readouterr().err == ""
-    run._deliver(Candidate(run.space.largest()), "best", 0, True, None)
+    run._deliver(Candidate(run.space.largest()), folder, 0, True, None, folder / "checkpoint")
     assert "found a better network" in capsys.readouterr().err
     assert '"event": "kept"' in run.folder.log_file.read_text()
