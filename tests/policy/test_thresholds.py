@@ -4,8 +4,10 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
+from policy_tables import lifelike_table, worth
 
 from offramp.policy import Goal, ScoreTable, TunedThresholds, tune
+from offramp.policy.subsets import exit_subsets
 
 STAGES, FINAL = (1.0, 1.0, 1.0, 1.0), 0.1
 
@@ -63,3 +65,21 @@ def test_of_equally_good_subsets_that_with_the_fewest_exits_is_kept():
 
 def test_all_exits_stay_unless_it_is_asked_for():
     assert TunedThresholds(GOALS[0], ("margin",)).keep(table(0), costs_of((9.0, 9.0, 9.0, 9.0))) == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("goal", [Goal.accuracy_at_cost(3.5), Goal.cost_at_accuracy(0.9)])
+def test_of_many_exits_the_best_subset_is_found_beyond_those_that_are_all_tried(goal):
+    """Of 8 exits 64 of 128 subsets are tried at first; against brute force."""
+    scores = lifelike_table(100, 8, 4, 0)
+
+    def costs(exits):
+        return (np.arange(1.0, 9.0)[list(exits)] + 0.25 * np.arange(1, len(exits) + 1)).tolist()
+
+    def worth_of(exits):
+        found = tune(scores.keep(exits), costs(exits), goal, measures="margin", restarts=0).operation
+        return worth(goal, found.accuracy, found.mean_cost)
+
+    kept = TunedThresholds(goal, ("margin",), drop=True).keep(scores, costs)
+    every = {exits: worth_of(exits) for exits in exit_subsets(8, 128)}
+    assert every[kept] == min(every.values())
+    assert every[kept] < min(every[exits] for exits in exit_subsets(8))  # so the first alone would not have done

@@ -69,3 +69,13 @@ def exit_subsets(exits: int, most: int = SUBSETS) -> list[Exits]:
     last = exits - 1
     fewer = ((*early, last) for count in range(last) for early in combinations(range(last), count))
     return [tuple(range(exits)), *islice(fewer, most - 1)]
+
+
+def neighbours(exits: Exits) -> list[Exits]:
+    """With one early exit more, less, or another in its place; the last stays."""
+    *kept, last = exits
+    absent = [e for e in range(last) if e not in kept]
+    less = [{*kept} - {e} for e in kept]
+    more = [{*kept} | {e} for e in absent]
+    other = [part | {e} for part in less for e in absent]
+    return [(*sorted(early), last) for early in (*less, *more, *other)]

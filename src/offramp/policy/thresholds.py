@@ -11,7 +11,7 @@ from offramp.policy.goal import Goal
 from offramp.policy.grid_score import ABSENT, VALUES, grid_score
 from offramp.policy.policy import Policy, Setting, operate
 from offramp.policy.repair import RepairError, repair, shared_threshold
-from offramp.policy.subsets import Exits, exit_subsets
+from offramp.policy.subsets import Exits, exit_subsets, neighbours
 from offramp.policy.table import ScoreTable
 from offramp.policy.tuner import tune
 
@@ -64,15 +64,28 @@ class TunedThresholds(Thresholds):
     drop: bool = False
 
     def keep(self, table: ScoreTable, costs_of: Callable[[Exits], Sequence[float]]) -> Exits:
-        """See `Thresholds.keep`; of equally good subsets that with the fewest exits."""
+        """See `Thresholds.keep`; of equally good subsets that with the fewest exits.
+
+        The best of all subsets where `exit_subsets` gives all; of more than seven exits, the best of those that it
+        gives, and then one exit more, less or another in its place as long as that is better.
+        """
         if not self.drop:
             return super().keep(table, costs_of)
-        subsets = sorted(exit_subsets(table.exits), key=len)
-        found = [
-            tune(table.keep(exits), costs_of(exits), self.goal, measures=self.measures, restarts=0).operation
-            for exits in subsets
-        ]
-        return subsets[self.goal.best(np.array([o.accuracy for o in found]), np.array([o.mean_cost for o in found]))]
+        known: dict[Exits, tuple[float, float]] = {}
+
+        def best(subsets: Sequence[Exits]) -> Exits:
+            for exits in subsets:
+                if exits not in known:
+                    found = tune(table.keep(exits), costs_of(exits), self.goal, measures=self.measures, restarts=0)
+                    known[exits] = found.operation.accuracy, found.operation.mean_cost
+            fewest_first = sorted(set(subsets), key=lambda exits: (len(exits), exits))
+            accuracies, means = np.array([known[exits] for exits in fewest_first]).T
+            return fewest_first[self.goal.best(accuracies, means)]
+
+        found = best(exit_subsets(table.exits))
+        while (better := best([found, *neighbours(found)])) != found:
+            found = better
+        return found
 
     def set(
         self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None
