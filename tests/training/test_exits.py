@@ -64,3 +64,24 @@ def test_training_hands_the_share_on(digits, two_exits, bits):
     none, whole = trained(0.0, **slow), trained(1.0, **slow)
     name = next(name for name in none if name.endswith("conv.weight") and not early(name))
     assert not torch.equal(none[name], whole[name])
+
+
+@pytest.mark.parametrize("bits", [32, 8])
+def test_without_a_share_nothing_of_the_branches_reaches_the_backbone(digits, two_exits, bits):
+    """Not through the norm of the gradient either, by which all of it is clipped."""
+    precision = Precision(
+        backbone_weights=bits, backbone_activations=bits, branch_weights=bits, branch_activations=bits
+    )
+
+    def trained(share, distill):
+        found = TrainSettings(
+            backbone_epochs=0, joint_epochs=1, batch=64, clip=0.1, exit_gradient=share, distill=distill
+        )
+        return train(two_exits.model_copy(update={"precision": precision}), digits, found).state_dict()
+
+    for share in (0.0, 0.01):
+        one, other = trained(share, 0.0), trained(share, 0.9)
+        same = {name for name in one if torch.equal(one[name], other[name])}
+        rest = {name for name in one if not early(name)}
+        assert (rest <= same) == (share == 0)
+        assert not {name for name in one if early(name)} <= same

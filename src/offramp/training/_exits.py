@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from offramp.nn import EarlyExitNet
 
@@ -14,6 +14,19 @@ def all_exits(net: EarlyExitNet, images: Tensor, share: float) -> Tensor:
     """
     maps = net.features(images)
     return net.classify([*(_damped(x, share) for x in maps[:-1]), maps[-1]])
+
+
+def independent(net: EarlyExitNet, share: float) -> list[list[nn.Parameter]] | None:
+    """The parameters of `net` in parts that learn independently of each other; None where all learn together.
+
+    Where no early exit's gradient reaches the backbone: the backbone with its final exit, and each early branch.
+    Clipped together, large gradients of the branches would still slow the backbone down.
+    """
+    if share:
+        return None
+    early = [list(stage.exit.parameters()) for stage in net.ordered[:-1] if stage.exit is not None]
+    apart = {id(parameter) for branch in early for parameter in branch}
+    return [[p for p in net.parameters() if id(p) not in apart], *early]
 
 
 def _damped(x: Tensor, share: float) -> Tensor:

@@ -11,7 +11,7 @@ from offramp.architecture import Architecture
 from offramp.nn import EarlyExitNet, Supernet, build
 from offramp.nn.blocks import batch_norms
 from offramp.progress import Silent, Tracker
-from offramp.training._exits import all_exits
+from offramp.training._exits import all_exits, independent
 from offramp.training._fit import Images, Loss, fit, pick_device
 from offramp.training._gate_losses import gate_loss, gated_exits, split_gates
 from offramp.training._losses import cross_entropy, self_distillation
@@ -59,6 +59,7 @@ def train(
     fit(
         net, loss_of, data, settings, settings.epochs,
         seed=seed, identity=identity, checkpoint=checkpoint, track=track or Silent(),
+        clipped=independent(net, settings.exit_gradient),
     )  # fmt: skip
     return quantized(
         net, end(net, data, seed), data, settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -54,12 +54,14 @@ def fit(
     checkpoint: Path | None = None,
     track: Tracker,
     samples_of: Callable[[int], Tensor] | None = None,
+    clipped: Sequence[Sequence[Tensor]] | None = None,
 ) -> list[float]:
     """Train `module` in place; gives every epoch's mean loss.
 
     `loss_of(epoch, step)` is asked for the loss of each step. Everything random comes from (`seed`, epoch, step), so
     a run continued from its checkpoint computes what an uninterrupted one does. `samples_of(epoch)` gives the positions
-    of the train images that an epoch uses, all of them where it is None.
+    of the train images that an epoch uses, all of them where it is None. `clipped`: parameters whose gradients are
+    clipped together; all of them where it is None.
 
     Raises:
         CheckpointError: `checkpoint` belongs to another training.
@@ -89,7 +91,8 @@ def fit(
             for step, (images, labels) in enumerate(stream):
                 loss = loss_of(epoch, sum(lengths[:epoch]) + step)
                 total += workers.backward(loss, params, to_float(images, device), labels.to(device))
-                nn.utils.clip_grad_norm_(params, settings.clip)
+                for together in [params] if clipped is None else clipped:
+                    nn.utils.clip_grad_norm_(together, settings.clip)
                 optimiser.step()
                 track.advance(len(images), f"epoch {epoch + 1}/{epochs}, loss {total / (step + 1):.3f}")
             losses.append(total / lengths[epoch])

@@ -11,7 +11,7 @@ from torch import Tensor
 from offramp.nn import EarlyExitNet
 from offramp.nn.quantize import is_quantized, quantize
 from offramp.progress import Tracker
-from offramp.training._exits import all_exits
+from offramp.training._exits import all_exits, independent
 from offramp.training._fit import Images, fit
 from offramp.training.settings import TrainSettings
 
@@ -59,6 +59,7 @@ def quantized(
             net.train(), lambda _epoch, _step: loss, data, slower, settings.quantized_epochs,
             seed=seed, identity=f"{identity}, quantized by SGD: {of_this}",
             checkpoint=None if checkpoint is None else quantized_checkpoint(checkpoint), track=track,
+            clipped=independent(net, settings.exit_gradient),
         )  # fmt: skip
     return net.eval()
 
