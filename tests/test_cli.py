@@ -255,6 +255,31 @@ def test_a_table_is_built_for_every_layer_of_a_space_once(tmp_path, monkeypatch)
     assert {item[1:] for item in asked} == needed
 
 
+_SMALL_SPACE = [
+    "--input", "1x8x8", "--set", "stem_widths=[8]", "--set", "widths=[[8], [12]]", "--set", "strides=[1, 2]",
+    "--set", "depths=[[1], [1]]", "--set", 'activations=["relu", "relu"]',
+]  # fmt: skip
+
+
+def test_a_measured_machine_is_a_device_and_what_was_measured_is_kept(tmp_path, monkeypatch, capsys):
+    file, network = tmp_path / "here.toml", tmp_path / "network.json"
+    told = call("devices", "measure", str(file), *_SMALL_SPACE, "--samples", "1", "--networks", "4").stdout
+    first = tomllib.loads(file.read_text())
+    assert f"{len(first['layers'])} layers" in told
+    assert "Kendall's tau" in told
+    network.write_text(call("sample", "offramp", "--largest", *_SMALL_SPACE).stdout)
+    found = json.loads(call("cost", str(network), "--device", str(file), "--json").stdout)
+    assert found["total"]["latency_ms"] > 0
+    again = call("devices", "measure", str(file), *_SMALL_SPACE, "--samples", "30", "--networks", "4")
+    second = tomllib.loads(file.read_text())
+    assert again.exit_code == 0
+    assert first["layers"].items() < second["layers"].items()
+    refusal = refused(["devices", "measure", str(file), *_SMALL_SPACE, "--threads", "2"], monkeypatch, capsys)
+    assert "was measured with 1" in refusal
+    assert tomllib.loads(file.read_text()) == second
+    assert "must end in .toml" in refused(["devices", "measure", str(tmp_path / "here")], monkeypatch, capsys)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -58,6 +58,47 @@ def build(
     print_line(f"{made.path}: {made.computed:,} entries computed, {made.entries:,} in all")
 
 
+@devices.command()
+def measure(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="Where to; layers that it has are kept.")],
+    space: Annotated[str, typer.Option(help="The search space whose layers are wanted.")] = "offramp",
+    set: SpaceOptions = None,
+    input: Input = "3x32x32",
+    classes: Classes = 10,
+    samples: Annotated[int, typer.Option(help="Networks that the layers are collected from.", min=1)] = 1000,
+    networks: Annotated[int, typer.Option(help="Whole networks that are measured beside.", min=4)] = 16,
+    threads: Annotated[int, typer.Option(help="Of ONNX Runtime.", min=1)] = 1,
+) -> None:
+    """Measure a search space's layers under ONNX Runtime on this machine; FILE.toml is then a device of latencies.
+
+    Half of the whole networks set what a call and an exit take, the other half tell how far it can be trusted. Leave
+    the machine alone meanwhile.
+    """
+    import tomli_w
+
+    from offramp.cost import Measured
+    from offramp.export.measure import measure_device
+    from offramp.run_folder import write_text
+    from offramp.spaces import space as find_space
+
+    if file.suffix != ".toml":
+        raise ValueError(f"FILE.toml is {str(file)!r}; its name must end in .toml, as a device's does")
+    found = find_space(space, shape(input), classes, **space_options(space, set or ()))
+    stored = Measured.load(file) if file.exists() else None
+    if stored is not None and stored.threads != threads:
+        raise ValueError(f"--threads is {threads}; {file} was measured with {stored.threads}: take another file")
+    made, agrees = measure_device(
+        file.stem, _layers(found, samples), [found.sample(seed) for seed in range(networks)],
+        known=stored.layers if stored else None, threads=threads,
+    )  # fmt: skip
+    write_text(file, tomli_w.dumps(made.model_dump()))
+    print_line(
+        f"{file}: {len(made.layers):,} layers; {made.start_ms:.3f} ms a call, {made.exit_ms:.3f} ms an exit. At "
+        f"{agrees.exits} exits of other networks it is {agrees.error:.0%} off in the mean; Kendall's tau "
+        f"{agrees.tau:.2f}, of MACs {agrees.tau_macs:.2f}"
+    )
+
+
 def _layers(space: SearchSpace, samples: int) -> Iterator[Layer]:
     """The layers of the networks that cover a space, of its smallest and largest, and of random ones."""
     from offramp.layers import layers

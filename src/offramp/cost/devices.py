@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from offramp.cost.analytic import CostModel, analytic
 from offramp.cost.hardware import Hardware
+from offramp.cost.measured import Measured, MeasuredModel
 from offramp.cost.npu import Npu
 from offramp.cost.on_device import DeviceModel
 from offramp.cost.vela import NpuModel
@@ -55,6 +56,9 @@ def _read(path: Path, changed: int = 0) -> Device:
     if Npu.describes(path):
         npu = Npu.load(path)
         return Device(npu.name, npu.about, NpuModel(npu))
+    if Measured.describes(path):
+        measured = Measured.load(path)
+        return Device(measured.name, measured.about, MeasuredModel(measured, path))
     hardware = Hardware.load(path)
     return Device(hardware.name, hardware.about, DeviceModel(hardware))
 

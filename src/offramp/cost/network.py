@@ -8,6 +8,7 @@ from typing import NamedTuple
 from offramp.architecture import Architecture
 from offramp.cost.analytic import CostModel, LayerCost
 from offramp.cost.devices import device as find_device
+from offramp.cost.measured import MeasuredModel
 from offramp.cost.vela import NpuModel
 from offramp.layers import layers
 
@@ -110,4 +111,8 @@ def cost(
     for stage in layers(architecture):
         stages.append(sum(map(model, stage.backbone), LayerCost()))
         branches.append(sum(map(model, stage.branch), LayerCost()) if stage.branch else None)
+    if isinstance(model, MeasuredModel):
+        stages[0] += LayerCost(latency_ms=model.measured.start_ms)
+        deciding = LayerCost(latency_ms=model.measured.exit_ms)
+        branches = [branch and branch + deciding for branch in branches[:-1]] + branches[-1:]
     return NetworkCost(tuple(stages), tuple(branches))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING
 
-from offramp.cost import DEVICES, NpuModel
+from offramp.cost import DEVICES, DeviceModel, NpuModel
 from offramp.cost import device as find_device
 from offramp.policy import GATE_MEASURES, MEASURES
 from offramp.recipe._partial import answers
@@ -71,8 +71,8 @@ def _device(recipe: Recipe) -> list[str]:
 
 
 def _energies(recipe: Recipe) -> list[str]:
-    """What asks for energy of an NPU."""
-    if recipe.hardware is None or not isinstance(find_device(recipe.hardware.device).model, NpuModel):
+    """What asks for energy of a device that tells latencies alone."""
+    if recipe.hardware is None or isinstance(find_device(recipe.hardware.device).model, DeviceModel):
         return []
     return [
         f"{path}: {metric} needs energies, which {recipe.hardware.device} does not tell; it has mean_latency_ms"

@@ -35,7 +35,7 @@ class Costs:
     decided and `exit_overhead_mj` is 0. "wait", "speculate": mapped to all cores by `map_network` with the least
     energy x latency, for samples that leave equally often at every exit.
 
-    An NPU tells latencies only, and each network is compiled for them.
+    An NPU and a device that was measured tell latencies only; for an NPU each network is compiled.
 
     Raises:
         ValueError: the device is unknown, its file has mistakes, or nothing can be mapped to it.
@@ -95,9 +95,9 @@ class Costs:
             return found
         energy, latency = costs.leaving("energy_mj"), costs.leaving("latency_ms")
         overhead = (0.0,) * len(energy)
-        if self.npu:
+        if not isinstance(self._model, DeviceModel):
             return found | {"mean_latency_ms": latency}
-        if self.mapping != "none" and isinstance(self._model, DeviceModel):
+        if self.mapping != "none":
             mapped = map_network(architecture, self._model, self.mapping)
             energy, latency, overhead = mapped.energy_mj, mapped.latency_ms, mapped.overhead_mj
         return found | {

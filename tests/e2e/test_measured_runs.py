@@ -1,0 +1,76 @@
+"""A run for milliseconds on a measured device."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+
+from offramp import cost
+from offramp.architecture import Architecture
+from offramp.cost import analytic, words_of
+from offramp.layers import layers
+from offramp.pipeline import Run
+from offramp.policy import ScoreTable
+from offramp.recipe import Recipe, RecipeError
+from offramp.spaces import space
+
+TINY = Path(__file__).with_name("tiny.toml")
+BUDGET = 0.02
+
+
+def device_file(folder, leave_out=0):
+    """Layers take a microsecond, and one more for every 2,000 MACs; an exit takes five."""
+    found = space("offramp", (1, 8, 8), 10, **Recipe.load(TINY).space.options)
+    networks = [found.largest(), found.smallest(), *found.cover(), *map(found.sample, range(200))]
+    every = [layer for a in networks for stage in layers(a) for layer in (*stage.backbone, *stage.branch)]
+    times = {words_of(layer): (1 + analytic(layer).macs / 2000) / 1000 for layer in every}
+    kept = dict(list(times.items())[: len(times) - leave_out])
+    path = folder / "phone.toml"
+    path.write_text(tomli_w.dumps({"name": "phone", "about": "made up", "exit_ms": 0.005, "layers": kept}))
+    return path
+
+
+def recipe(path, *overrides):
+    asked = [
+        f'hardware.device="{path}"', "policy.mean_macs=1e9", 'search.objectives=["error", "mean_latency_ms"]',
+        "search.constraints=[]", "deliver.static_macs=[]", *overrides,
+    ]  # fmt: skip
+    budgets = [f'deliver.budgets=[{{ name = "fast", mean_latency_ms = {BUDGET} }}]']
+    return Recipe.load(TINY, [*asked, *budgets], files=True)
+
+
+def test_a_network_is_chosen_and_told_by_its_milliseconds(tmp_path):
+    path = device_file(tmp_path)
+    run = Run.open(recipe(path), tmp_path / "run")
+    run.carry_out()
+    folder = run.folder.chosen("fast")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    architecture = Architecture.load(folder / "architecture.json")
+    leaving = cost(architecture, str(path)).leaving("latency_ms")
+    assert metrics["exit_latency_ms"] == pytest.approx(leaving)
+    assert metrics["latency_ms"] == pytest.approx(np.dot(metrics["utilisation"], leaving))
+    assert metrics["device"] == str(path)
+    assert "energy_mj" not in metrics
+    assert metrics["select"]["mean_latency_ms"] <= BUDGET
+    assert len(ScoreTable.load(folder / "test_scores.npz").labels) == metrics["splits"]["test"]
+    for trial in json.loads(run.folder.front.read_text())["trials"]:
+        told = cost(Architecture(**trial["architecture"]), str(path)).leaving("latency_ms")
+        assert trial["metrics"]["mean_latency_ms"] == pytest.approx(np.dot(trial["utilisation"], told))
+    assert "mean latency" in run.folder.report.read_text()
+
+
+def test_layers_that_are_missing_are_told_before_anything_is_trained(tmp_path):
+    run = Run.open(recipe(device_file(tmp_path, leave_out=40)), tmp_path / "run")
+    with pytest.raises(LookupError, match="was not measured on phone"):
+        run.carry_out()
+    assert not run.folder.begun
+
+
+def test_energy_and_mapping_are_not_to_be_had(tmp_path):
+    path = device_file(tmp_path)
+    with pytest.raises(RecipeError, match=r"needs energies, which .*phone\.toml does not tell; it has mean_latency_ms"):
+        recipe(path, 'search.constraints=["mean_energy_mj <= 1"]')
+    with pytest.raises((RecipeError, ValueError), match="no cores to map to"):
+        Run.open(recipe(path, "hardware.mapping=wait"), tmp_path / "run").carry_out()

@@ -1,0 +1,102 @@
+"""Layers and networks timed under ONNX Runtime: what is run, and what is made of the times; never how long it took."""
+
+import numpy as np
+import onnx
+import pytest
+
+from offramp.cost import Measured, cost, words_of
+from offramp.export._one_layer import model_of
+from offramp.export._session import open_session
+from offramp.export.measure import COPIES, Exit, agreement, fitted, measure_device, measure_exits, measure_layers
+from offramp.layers import layers
+from offramp.spaces import space
+
+_TWO = {"widths": [[8], [12]], "strides": [1, 2], "depths": [[1], [1]], "activations": ["relu", "relu"]}
+SPACE = space("offramp", (1, 8, 8), 10, stem_widths=[8], **_TWO)
+
+
+def every_layer(*networks):
+    found = [layer for a in networks for stage in layers(a) for layer in (*stage.backbone, *stage.branch)]
+    return list({words_of(layer): layer for layer in found}.values())
+
+
+@pytest.mark.parametrize("name", ["offramp", "nachos", "aebnas", "zniber"])
+def test_a_layer_s_model_gives_maps_of_its_shape(name):
+    spaces = space(name, (3, 32, 32), 10)
+    found = every_layer(spaces.smallest(), *map(spaces.sample, range(4)))
+    assert {layer.op for layer in found} >= {"conv", "linear", "add", "pool"}
+    for layer in found:
+        model, feeds = model_of(layer, copies=2)
+        outputs = open_session(model).run(None, feeds)
+        wanted = layer.shape_out[:1] if layer.op == "linear" else layer.shape_out
+        assert [output.shape for output in outputs] == [(1, *wanted)] * 2, layer
+
+
+def test_copies_have_weights_of_their_own_and_the_activation_is_there():
+    conv = next(layer for layer in every_layer(SPACE.largest()) if layer.op == "conv" and layer.act == "relu")
+    model, feeds = model_of(conv, copies=COPIES)
+    graph = onnx.load_from_string(model).graph
+    assert [sum(node.op_type == kind for node in graph.node) for kind in ("Conv", "Relu")] == [COPIES, COPIES]
+    weights = [onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 4]
+    assert len(weights) == COPIES
+    assert not np.array_equal(weights[0], weights[1])
+    assert min(output.min() for output in open_session(model).run(None, feeds)) == 0
+
+
+def test_layers_that_are_known_are_not_measured_again():
+    found = every_layer(SPACE.smallest())
+    known = {words_of(found[0]): 1234.5}
+    times = measure_layers(found, known)
+    assert times[words_of(found[0])] == 1234.5
+    assert set(times) == set(map(words_of, found))
+    assert all(np.isfinite(ms) and ms >= 0 for ms in times.values())
+    assert known == {words_of(found[0]): 1234.5}
+
+
+def test_what_exits_are_made_up_of():
+    network = SPACE.largest()
+    times = {words_of(layer): float(i + 1) for i, layer in enumerate(every_layer(network))}
+    device = Measured(name="x", about="x", layers=times, scale=0.5, start_ms=7.0, exit_ms=9.0)
+    exits = measure_exits(network, device, repeats=3)
+    plain = device.model_copy(update={"scale": 1.0, "start_ms": 0.0, "exit_ms": 0.0})
+    told = [sum(plain.layers[words_of(layer)] for layer in stage.backbone + stage.branch) for stage in layers(network)]
+    assert [e.layers_ms for e in exits] == pytest.approx(np.cumsum(told)[list(network.exits)])
+    assert [e.decisions for e in exits] == [min(e + 1, len(exits) - 1) for e in range(len(exits))]
+    assert [e.macs for e in exits] == list(cost(network).leaving("macs"))
+    assert all(e.ms > 0 for e in exits)
+
+
+def test_a_static_network_decides_nothing():
+    network = SPACE.largest().with_exits(SPACE.largest().exits[-1:])
+    device = Measured(name="x", about="x", layers={words_of(layer): 1.0 for layer in every_layer(network)})
+    assert [e.decisions for e in measure_exits(network, device, repeats=2)] == [0]
+
+
+def test_what_was_planted_is_found_again():
+    rng, exits = np.random.default_rng(0), []
+    for _ in range(12):
+        alone = rng.uniform(0.1, 2.0)
+        exits += [Exit(0.8 * a + 0.02 * n + 0.05, a, n, int(1e6 * a)) for n, a in enumerate((alone, 1.5 * alone))]
+    made = fitted(Measured(name="x", about="x", layers={"conv": 1.0}), exits)
+    assert (made.scale, made.exit_ms, made.start_ms) == pytest.approx((0.8, 0.02, 0.05))
+    found = agreement(made, exits)
+    assert found.exits == 24
+    assert found.error == pytest.approx(0, abs=1e-9)
+    assert found.tau == 1
+    off = agreement(made.model_copy(update={"scale": 1.6, "exit_ms": 0.04, "start_ms": 0.1}), exits)
+    assert off.error == pytest.approx(1)
+    assert off.tau == 1
+
+
+def test_nothing_is_negative():
+    exits = [Exit(1.0 * a - 0.1, a, 1, 1) for a in (0.5, 1.0, 2.0)]
+    made = fitted(Measured(name="x", about="x", layers={"conv": 1.0}), exits)
+    assert min(made.exit_ms, made.start_ms) == 0
+
+
+def test_a_machine_becomes_a_device():
+    networks = [SPACE.sample(seed) for seed in range(4)]
+    device, found = measure_device("here", every_layer(*networks), networks, threads=1)
+    assert "ONNX Runtime" in device.about
+    assert found.exits == sum(len(network.exits) for network in networks[1::2])
+    assert set(device.layers) == set(map(words_of, every_layer(*networks)))
