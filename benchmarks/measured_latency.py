@@ -1,4 +1,4 @@
-"""How far measured layers tell the latency of whole networks under ONNX Runtime: `python benchmarks/measured_latency.py`.
+"""How far measured layers tell whole networks' latency under ONNX Runtime: `python benchmarks/measured_latency.py`.
 
 For each space: all layers of its networks are measured alone, and 24 random networks whole, at every exit, one thread,
 batch 1. Twelve networks set scale, start and decision; the other twelve say how far off the device is, and how well it
