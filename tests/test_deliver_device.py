@@ -12,7 +12,7 @@ from offramp.architecture import Architecture
 from offramp.cost import backbone_alone, map_network
 from offramp.deliver import costs_of, deliver
 from offramp.metrics import on_device
-from offramp.policy import Policy, ScoreTable, curve, operate
+from offramp.policy import Policy, ScoreTable, curve, operate, promised
 from offramp.recipe import Recipe
 from offramp.spaces import Candidate
 
@@ -31,7 +31,7 @@ def scores(strength: float, seed: int) -> ScoreTable:
     return ScoreTable(logits, labels)
 
 
-SELECT, TEST = scores(4, 0), scores(3.5, 1)
+SELECT, CALIBRATE, TEST = scores(4, 0), scores(3.7, 2), scores(3.5, 1)
 
 
 @pytest.fixture
@@ -54,7 +54,12 @@ def delivered(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "_trained", lambda architecture, *more: build(architecture, 0).eval())
     monkeypatch.setattr(module, "score", score)
     task = SimpleNamespace(
-        select=SELECT, test=TEST, notes=(), classes=tuple("abcdefghij"), splits=MappingProxyType({"test": range(400)})
+        select=SELECT,
+        calibrate=CALIBRATE,
+        test=TEST,
+        notes=(),
+        classes=tuple("abcdefghij"),
+        splits=MappingProxyType({"test": range(400)}),
     )
 
     def start(goal, thresholds=None, mapping="none"):
@@ -62,6 +67,15 @@ def delivered(monkeypatch, tmp_path):
         return deliver(Candidate(SEARCHED, thresholds), tmp_path, recipe, task, supernet=None, seed=0, export=False)
 
     return start
+
+
+def test_the_promise_is_of_the_delivered_thresholds_on_the_images_kept_for_it(delivered, tmp_path):
+    metrics = delivered("et_avg = 0.25")
+    policy = Policy.from_json((tmp_path / "policy.json").read_text())
+    stored = ScoreTable.load(tmp_path / "calibrate_scores.npz")
+    kept = [SEARCHED.exits.index(position) for position in (e["position"] for e in metrics["exits"])]
+    assert np.array_equal(stored.logits, CALIBRATE.keep(kept).logits)
+    assert metrics["guarantee"] == promised(policy, stored)
 
 
 @pytest.mark.parametrize("goal, metric", [("et_avg = 0.25", "et_avg"), ("mean_latency_ms = 0.3", "mean_latency_ms")])

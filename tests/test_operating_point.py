@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from made_up import five_exits
 from offramp.cli import app
-from offramp.operating_point import operating_point
-from offramp.policy import Policy, ScoreTable, operate
+from offramp.operating_point import guaranteed_point, operating_point, promise
+from offramp.policy import Policy, ScoreTable, guaranteed, operate, promised
 
 MACS = [1e4, 2e4, 4e4, 5e4, 9e4]
 
@@ -94,3 +94,84 @@ def test_one_exit_has_no_thresholds(folder):
     written(folder, MACS[:1])
     with pytest.raises(ValueError, match="a network of one exit, which has no thresholds"):
         operating_point(folder, "mean_macs", 1e4)
+
+
+@pytest.fixture
+def promising(folder):
+    """The same network, with images kept for guarantees and a curve."""
+    table = five_exits()
+    table.rows(np.arange(100, 300)).save(folder / "calibrate_scores.npz")
+    points = [Policy("margin", (t,) * 4).to_dict() for t in np.linspace(0.02, 0.98, 25)]
+    (folder / "curve.json").write_text(json.dumps(points))
+    (folder / "policy.json").write_text(Policy("margin", (0.5,) * 4).to_json())
+    return folder
+
+
+def test_a_promise_is_kept_by_the_cheapest_thresholds_that_hold(promising):
+    select, calibrate = (ScoreTable.load(promising / f"{name}_scores.npz") for name in ("select", "calibrate"))
+    found = guaranteed_point(promising, lost=0.1, confidence=0.9)
+    policies = [Policy("margin", (t,) * 4) for t in np.linspace(0.02, 0.98, 25)]
+    wanted = guaranteed(
+        [*policies, Policy("margin", (np.inf,) * 4)], select, calibrate, MACS, loss="lost", most=0.1, confidence=0.9
+    )
+    assert Policy.from_dict(found) == wanted
+    assert found["calibrate"]["lost"] < 0.1
+    assert found["calibrate"]["n"] == 200
+    assert found["metric"] == "mean_macs"
+    exact = guaranteed_point(promising, accuracy=1 - 1e-9)
+    assert exact["thresholds"] is None
+
+
+def test_of_a_device_s_curve_where_there_is_one(promising):
+    written(promising, MACS, exit_latency_ms=[1, 2, 3, 4, 5])
+    points = json.loads((promising / "curve.json").read_text())[:10]
+    (promising / "device_curve.json").write_text(json.dumps({"metric": "mean_latency_ms", "points": points}))
+    found = guaranteed_point(promising, lost=0.2, confidence=0.9)
+    assert found["metric"] == "mean_latency_ms"
+    assert 1 <= found["test"]["mean_latency_ms"] <= 5
+
+
+def test_what_the_delivered_thresholds_promise(promising):
+    calibrate = ScoreTable.load(promising / "calibrate_scores.npz")
+    assert promise(promising, 0.8) == promised(Policy("margin", (0.5,) * 4), calibrate, 0.8)
+
+
+def guarantee(*arguments):
+    return CliRunner().invoke(app, ["guarantee", *map(str, arguments)])
+
+
+def test_the_command_promises(promising):
+    text = guarantee(promising).stdout
+    held = promise(promising)
+    assert f"at most {held['error_at_most']:.2%} are answered wrongly" in text
+    assert f"at most {held['lost_at_most']:.2%} are answered wrongly where" in text
+    assert json.loads(guarantee(promising, "--json").stdout) == held
+    found = guaranteed_point(promising, lost=0.1)
+    told = guarantee(promising, "--lost", 0.1).stdout
+    assert "at most 10.00% lost, with 0.95 confidence" in told
+    shown = told.splitlines()[-1].removeprefix("offramp predict ... --thresholds ")
+    assert [float(t) for t in shown.split(",")] == pytest.approx(list(map(float, found["thresholds"])), rel=1e-8)
+    assert json.loads(guarantee(promising, "--lost", 0.1, "--json").stdout) == found
+    none = guarantee(promising, "--accuracy", 0.999)
+    assert none.exit_code == 0
+    assert "No thresholds promise accuracy >= 99.90% with 0.95 confidence" in none.stdout
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--lost", "0.1", "--accuracy", "0.9"], "give one of them"),
+        (["--lost", "0"], "most is 0"),
+        (["--confidence", "1"], "confidence is 1.0; it must lie between 0 and 1"),
+    ],
+)
+def test_promises_that_cannot_be_made_are_named(promising, options, message):
+    done = guarantee(promising, *options)
+    assert isinstance(done.exception, ValueError)
+    assert message in str(done.exception)
+
+
+def test_a_folder_without_calibrate_scores_is_named(folder):
+    (folder / "policy.json").write_text(Policy("margin", (0.5,) * 4).to_json())
+    with pytest.raises(FileNotFoundError, match=r"calibrate_scores\.npz is not there.*by an earlier version"):
+        promise(folder)

@@ -56,7 +56,7 @@ def test_a_missing_file_of_a_network_is_named_with_what_to_give_instead(tmp_path
     (run.chosen("b") / "model.onnx").touch()
     assert said(run.root).endswith(f"give that of a network in it: {run.chosen('b')}")
     assert said(run.root, "metrics.json").endswith(f"in it: {run.chosen('b')}, {repeat}")
-    assert "delivered without it; of several seeds only the first is exported" in said(repeat)
+    assert "delivered without it: of several seeds only the first is exported" in said(repeat)
     assert delivered_file(run.chosen("b"), "model.onnx") == run.chosen("b") / "model.onnx"
 
 

@@ -30,6 +30,7 @@ from offramp.policy import (
     TunedThresholds,
     curve,
     operate,
+    promised,
 )
 from offramp.progress import track
 from offramp.recipe import Recipe
@@ -62,6 +63,8 @@ def deliver(
     `checkpoint`: of the training in float, in place of the folder's: one that a network which differs in bits alone has
     been trained by is not repeated. It is the caller's to remove.
 
+    `metrics.json` says under `guarantee` what holds on images that nothing was set on: see `offramp.policy.promised`.
+
     `curve.json` holds thresholds tuned for mean MACs; where the recipe's goal is about another mean cost,
     `device_curve.json` holds those tuned for it. What both scores and means come to can be worked out again from
     `select_scores.npz` and `test_scores.npz`. `train_seconds` are of the process that ended the training.
@@ -75,12 +78,13 @@ def deliver(
     policy = found.policy
     costs = cost(net.architecture)
     leaving = costs.leaving("macs", recipe.policy.mac_rule)
-    test = score(net, task.test)
+    calibrate, test = score(net, task.calibrate), score(net, task.test)
     write_text(folder / "architecture.json", net.architecture.to_json(indent=1) + "\n")
     write_text(folder / "policy.json", policy.to_json() + "\n")
     save_weights(folder / "weights.safetensors", net)
     select.save(folder / "select_scores.npz")
     test.save(folder / "test_scores.npz")
+    calibrate.save(folder / "calibrate_scores.npz")
     by_subset = subset_records(net.architecture, policy.measure, recipe.policy.mac_rule, select, test)
     write_json(folder / "subsets.json", by_subset)
     metrics = describe(policy, select, test, costs, recipe.policy.mac_rule, task)
@@ -91,6 +95,7 @@ def deliver(
         "feasible": found.feasible,
         "dropped_exits": [position for position in chosen if position not in kept],
     }
+    metrics["guarantee"] = promised(policy, calibrate)
     metrics |= {"seed": seed, "train_seconds": seconds, "kind": kind(net.architecture)}
     means = counted.leaving(net.architecture)
     if export:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from offramp.policy import Goal, Policy, ScoreTable, operate, tune
+from offramp.policy import CONFIDENCE, LOSSES, Goal, Policy, ScoreTable, guaranteed, operate, promised, tune
 from offramp.run_folder import delivered_file, read_json
 
 _BY_EXIT = {"mean_energy_mj": "exit_energy_mj", "mean_latency_ms": "exit_latency_ms", "et_avg": "exit_et"}
@@ -39,6 +40,63 @@ def operating_point(
         "select": _outcome(found.policy, select, costs, metric),
         "test": _outcome(found.policy, test, costs, metric),
     }
+
+
+def promise(folder: Path, confidence: float = CONFIDENCE) -> dict[str, Any]:
+    """What the delivered thresholds of the network in `folder` promise; see `offramp.policy.promised`.
+
+    Raises:
+        ValueError: a confidence outside 0..1.
+        FileNotFoundError: the folder lacks one of the files; those of earlier versions have no calibrate_scores.npz.
+    """
+    policy = Policy.from_json(delivered_file(folder, "policy.json").read_text())
+    return promised(policy, ScoreTable.load(delivered_file(folder, "calibrate_scores.npz")), confidence)
+
+
+def guaranteed_point(
+    folder: Path, *, lost: float | None = None, accuracy: float | None = None, confidence: float = CONFIDENCE
+) -> dict[str, Any]:
+    """Thresholds of the network in `folder` that hold, with this confidence, on images drawn as those of calibrate.
+
+    The cheapest of those in `device_curve.json`, or else `curve.json`, found by `offramp.policy.guaranteed`. `lost`: at
+    most this share of images is answered wrongly where the last exit would be right; or a least `accuracy`.
+    `thresholds` is None where no such promise can be made; `calibrate`, `select`, `test` tell what they come to there.
+
+    Raises:
+        ValueError: not one of both is given, or outside 0..1; or the network has one exit.
+        FileNotFoundError: the folder lacks one of the files; those of earlier versions have no calibrate_scores.npz.
+    """
+    if (lost is None) == (accuracy is None):
+        raise ValueError("give either the share that may be lost, or the least accuracy")
+    metrics = read_json(delivered_file(folder, "metrics.json"), ("exits", "measure", "mac_rule"))
+    metric, points = _points(folder)
+    costs = _costs(folder, metrics, metric)
+    if len(costs) == 1:
+        raise ValueError(f"{folder} holds a network of one exit, which has no thresholds")
+    names = ("calibrate", "select", "test")
+    tables = {name: ScoreTable.load(delivered_file(folder, f"{name}_scores.npz")) for name in names}
+    never = Policy(metrics["measure"], (inf,) * (len(costs) - 1))
+    loss, most = ("lost", lost) if lost is not None else ("error", 1 - (accuracy or 0.0))
+    found = guaranteed(
+        [*map(Policy.from_dict, points), never], tables["select"], tables["calibrate"], costs,
+        loss=loss, most=most, confidence=confidence,
+    )  # fmt: skip
+    shared = {"loss": loss, "most": most, "confidence": confidence, "metric": metric, "mac_rule": metrics["mac_rule"]}
+    if found is None:
+        return {"measure": metrics["measure"], "thresholds": None, **shared}
+    told = {name: _outcome(found, table, costs, metric) for name, table in tables.items()}
+    for name, table in tables.items():
+        told[name][loss] = float(LOSSES[loss](found, table).mean())
+    return found.to_dict() | shared | told
+
+
+def _points(folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """The metric that a delivered network's curve was tuned for, and the curve."""
+    path = folder / "device_curve.json"
+    if path.exists():
+        stored = read_json(path, ("metric", "points"))
+        return str(stored["metric"]), list(stored["points"])
+    return "mean_macs", list(read_json(delivered_file(folder, "curve.json")))
 
 
 def _costs(folder: Path, metrics: dict[str, Any], metric: str) -> list[float]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _REASON = 200
 _OUTPUT = (".log", ".out", ".err")
+_EXPORTED = ("model.onnx",)
 
 
 class RunFolder:
@@ -113,7 +114,8 @@ def _instead(folder: Path, name: str) -> str:
     if folder.parent.name == "chosen" and not (folder / "metrics.json").is_file():
         return f"the network in {folder} is not finished; start `offramp run` again"
     if (folder / "metrics.json").is_file():
-        return f"the network in {folder} was delivered without it; of several seeds only the first is exported"
+        why = "of several seeds only the first is exported" if name in _EXPORTED else "by an earlier version"
+        return f"the network in {folder} was delivered without it: {why}"
     return f"{folder} holds no delivered network; give DIR/chosen/NAME of a run"
 
 

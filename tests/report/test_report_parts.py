@@ -22,7 +22,7 @@ from offramp.report._delivered import Group
 from offramp.report._drawing import drawing
 from offramp.report._files import Files
 from offramp.report._front import cost_axes, failures, front_data, front_sentences, start
-from offramp.report._headline import budget_kept, headline, own_saving, static_saving, tiles
+from offramp.report._headline import budget_kept, headline, own_saving, promise, static_saving, tiles
 from offramp.report._labels import block_label, block_labels, branch_labels
 from offramp.report._numbers import percent, si
 from offramp.report._outline import outline
@@ -344,3 +344,19 @@ def test_tables_name_split_and_rule_and_have_the_files_figures(files: Files, met
     assert [row[1] for row in split_table(files).rows] == ["988", "270", "180", "359"]
     for table in (exits, delivered, cost_table(network), split_table(files)):
         assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_what_is_promised_is_told_where_it_was_measured(files: Files) -> None:
+    group = files.chosen[0]
+    held = {"n": 2000, "confidence": 0.95, "error_at_most": 0.1234, "lost_at_most": 0.0456}
+    member = group.first
+    made = replace(member, metrics=member.metrics | {"guarantee": held})
+    sentence = promise(Group(group.name, (made,))).replace("\N{NO-BREAK SPACE}", " ")
+    assert sentence.startswith("With 95.0 % confidence each")
+    assert "(n = 2,000)" in sentence
+    assert "12.3 % are answered wrongly" in sentence
+    assert "4.6 % wrongly where the last exit" in sentence
+    without = {k: v for k, v in member.metrics.items() if k != "guarantee"}
+    assert promise(Group(group.name, (replace(member, metrics=without),))) == ""
+    one = member.metrics | {"guarantee": held, "exits": member.metrics["exits"][:1]}
+    assert "last exit" not in promise(Group(group.name, (replace(member, metrics=one),)))

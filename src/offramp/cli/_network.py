@@ -93,6 +93,32 @@ def tune(
         _print_tuned(found, f"accuracy >= {accuracy:g}" if accuracy is not None else f"{metric} <= {most:g}")
 
 
+def guarantee(
+    folder: Delivered,
+    lost: Annotated[
+        float | None,
+        typer.Option(help="Share of images that may be answered wrongly where the last exit is right.", min=0, max=1),
+    ] = None,
+    accuracy: Annotated[float | None, typer.Option(help="Least accuracy, 0 to 1.", min=0, max=1)] = None,
+    confidence: Annotated[float, typer.Option(help="That the promise holds, 0 to 1.", min=0, max=1)] = 0.95,
+    as_json: Json = False,
+) -> None:
+    """Show what a delivered network's thresholds promise on images that nothing was set on: its calibrate split.
+
+    With --lost or --accuracy: the cheapest thresholds that promise that.
+    """
+    from offramp.operating_point import guaranteed_point, promise
+
+    if lost is not None and accuracy is not None:
+        raise ValueError(f"--lost is {lost:g} and --accuracy {accuracy:g}; give one of them")
+    if lost is None and accuracy is None:
+        held = promise(folder, confidence)
+        (print_json if as_json else _print_promised)(held)
+        return
+    found = guaranteed_point(folder, lost=lost, accuracy=accuracy, confidence=confidence)
+    (print_json if as_json else _print_guaranteed)(found)
+
+
 def predict(
     model: Annotated[Path, typer.Argument(help="A model.onnx, or DIR/chosen/NAME of a run.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, and folders of them.")],
@@ -171,6 +197,34 @@ def _print_tuned(found: dict[str, Any], goal: str) -> None:
     print_table(f"best for {goal}, {found['measure']}", ["split", "n", "accuracy", unit, "utilisation"], rows)
     if not found["feasible"]:
         print_line(f"No thresholds reach {goal} on select; these come nearest.")
+    shown = ",".join(f"{float(threshold):.9g}" for threshold in found["thresholds"])
+    print_line(f"offramp predict ... --thresholds {shown}")
+
+
+def _print_promised(held: dict[str, Any]) -> None:
+    n, confidence = held["n"], held["confidence"]
+    print_line(f"With {confidence:g} confidence each, from {n:,} images of the calibrate split, of images like them")
+    print_line(f"  at most {held['error_at_most']:.2%} are answered wrongly;")
+    print_line(f"  at most {held['lost_at_most']:.2%} are answered wrongly where the last exit is right.")
+
+
+def _print_guaranteed(found: dict[str, Any]) -> None:
+    loss, metric, most = found["loss"], found["metric"], found["most"]
+    wanted = f"at most {most:.2%} lost" if loss == "lost" else f"accuracy >= {1 - most:.2%}"
+    if found["thresholds"] is None:
+        print_line(
+            f"No thresholds promise {wanted} with {found['confidence']:g} confidence: ask for less, or keep more "
+            "images for it (data.calibrate)."
+        )
+        return
+    rows = [
+        [split, f"{told['n']:,}", percent(told["accuracy"]), f"{told[loss]:.2%}", f"{told[metric]:,.6g}",
+         percents(told["utilisation"])]
+        for split, told in ((name, found[name]) for name in ("select", "calibrate", "test"))
+    ]  # fmt: skip
+    unit = f"{metric} ({found['mac_rule']})" if metric == "mean_macs" else metric
+    title = f"{wanted}, with {found['confidence']:g} confidence; {found['measure']}"
+    print_table(title, ["split", "n", "accuracy", loss, unit, "utilisation"], rows)
     shown = ",".join(f"{float(threshold):.9g}" for threshold in found["thresholds"])
     print_line(f"offramp predict ... --thresholds {shown}")
 

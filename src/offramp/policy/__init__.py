@@ -16,6 +16,11 @@ from offramp.policy.deviation import penalised_error as penalised_error
 from offramp.policy.goal import Goal as Goal
 from offramp.policy.grid_score import GridScored as GridScored
 from offramp.policy.grid_score import grid_score as grid_score
+from offramp.policy.guarantee import CONFIDENCE as CONFIDENCE
+from offramp.policy.guarantee import LOSSES as LOSSES
+from offramp.policy.guarantee import guaranteed as guaranteed
+from offramp.policy.guarantee import promised as promised
+from offramp.policy.guarantee import upper_bound as upper_bound
 from offramp.policy.policy import Operation as Operation
 from offramp.policy.policy import Policy as Policy
 from offramp.policy.policy import Setting as Setting

@@ -53,7 +53,7 @@ def headline(files: Files) -> Headline:
     group = files.chosen[0]
     accuracy, macs = group.spread("test_accuracy"), group.spread("mean_macs")
     title = f"{group.name}: {accuracy.percent()} test accuracy at {macs.si()} mean MACs"
-    sentences = [_sample(group, files), budget_kept(group, files), own_saving(group, files)]
+    sentences = [_sample(group, files), budget_kept(group, files), own_saving(group, files), promise(group)]
     sentences += [static_saving(group, files.baselines), *device_sentences(group, files.baselines)]
     if len(files.chosen) > 1:
         others = listed([other.name for other in files.chosen[1:]])
@@ -131,6 +131,20 @@ def own_saving(group: Group, files: Files) -> str:
     return (
         f"Its own last exit alone would be right in {group.spread('static_accuracy').percent()} at {si(full)} MACs: "
         f"stopping early takes {_macs(macs / full)} and {_accuracy(gain)}.{unused}"
+    )
+
+
+def promise(group: Group) -> str:
+    """What holds of the drawn network on images that nothing was set on; empty in folders of earlier versions."""
+    held = group.first.metrics.get("guarantee")
+    if held is None:
+        return ""
+    found = f"at most {percent(held['error_at_most'])} are answered wrongly"
+    if not group.first.is_static:
+        found += f", and at most {percent(held['lost_at_most'])} wrongly where the last exit would be right"
+    return (
+        f"With {percent(held['confidence'])} confidence each, of images like those of the calibrate split "
+        f"(n = {count(held['n'])}) {found}."
     )
 
 
