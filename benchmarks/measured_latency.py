@@ -6,6 +6,7 @@ ranks them, beside their MACs. Leave the machine alone meanwhile. Writes benchma
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from offramp.export.measure import measure_device
@@ -27,7 +28,9 @@ def main() -> None:
     for name in RECIPES:
         section = Recipe.load(find(name)).space
         found = space(section.name, (3, 32, 32), 10, **section.options)
-        device, agrees = measure_device(name, (), [found.sample(seed) for seed in range(NETWORKS)])
+        networks = [found.sample(seed) for seed in range(NETWORKS)]
+        with tempfile.TemporaryDirectory() as folder:
+            device, agrees = measure_device(Path(folder) / f"{name}.toml", (), networks)
         rows.append(
             {
                 "name": name, "space": section.name, "seed": 0, "networks": NETWORKS // 2, "n": agrees.exits,

@@ -152,8 +152,8 @@ def test_a_delivered_network_stays_and_a_better_choice_is_told(tmp_path, capsys)
     # Delivery drops exits at which nobody leaves; that is the same choice.
     for kept in (first.exits, first.exits[:-1]):
         (folder / "architecture.json").write_text(first.with_exits(kept).to_json())
-        run._deliver(Candidate(first), folder, 0, True, None, folder / "checkpoint")
+        run._deliver(Candidate(first), "best", 0, True, None)
         assert capsys.readouterr().err == ""
-    run._deliver(Candidate(run.space.largest()), folder, 0, True, None, folder / "checkpoint")
+    run._deliver(Candidate(run.space.largest()), "best", 0, True, None)
     assert "found a better network" in capsys.readouterr().err
     assert '"event": "kept"' in run.folder.log_file.read_text()

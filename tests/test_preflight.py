@@ -27,7 +27,7 @@ SPACE = space("offramp")
 def told(folder, *overrides):
     run = Run(Recipe.parse(MINIMAL, overrides=overrides), folder)
     return impossible(
-        run.recipe, run.task, run.problem, run.costs, supernet=run.needs_supernet, searched=len(run.study) > 0
+        run.recipe, run.task, run.problem, run.costs, {}, supernet=run.needs_supernet, searched=len(run.study) > 0
     )
 
 
@@ -67,7 +67,7 @@ def test_a_phase_that_holds_images_out_must_have_a_batch_left(tmp_path):
     def of_gates(**settings):
         recipe = Recipe.parse(text + "".join(f"{key} = {value}\n" for key, value in settings.items()))
         run = Run(recipe, tmp_path)
-        found = impossible(recipe, run.task, run.problem, run.costs, supernet=True, searched=True)
+        found = impossible(recipe, run.task, run.problem, run.costs, {}, supernet=True, searched=True)
         return [line for line in found if line.startswith("gates")]
 
     train = len(Run(Recipe.parse(text), tmp_path).task.train)
@@ -93,7 +93,7 @@ def test_a_goal_on_the_device_that_no_network_can_reach(tmp_path, metric, out_of
         recipe = Recipe.parse(device + f"[policy]\n{metric} = {bound}")
         costs = costs_of(recipe)
         problem = Problem(of, ["error"], ["params <= 1e6"], known=costs.known)
-        return impossible(recipe, digits, problem, costs, supernet=False, searched=False)
+        return impossible(recipe, digits, problem, costs, {}, supernet=False, searched=False)
 
     assert lines(in_reach) == []
     (line,) = lines(out_of_reach)

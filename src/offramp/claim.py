@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from offramp.architecture import Architecture
+from offramp.cost import MeasuredModel
+from offramp.cost import device as find_device
 from offramp.data import Task
 from offramp.progress import tell
 from offramp.recipe import Budget, Recipe, RecipeError, differences
@@ -70,6 +73,55 @@ def claim_data(task: Task, folder: RunFolder) -> None:
         hint = "take another --out, or the images that the run began with"
         raise RecipeError(f"{folder.root} was begun with other images", [*changed, hint])
     write_json(folder.data, now)
+
+
+def claim_networks(recipe: Recipe, folder: RunFolder) -> None:
+    """Keep in the folder the networks that budgets name, whose files may go; refuse another one under the same name.
+
+    Raises:
+        RecipeError: one is another than when the run began, or its file is not there or holds no network.
+    """
+    problems = []
+    for i, budget in enumerate(recipe.deliver.budgets):
+        if budget.architecture is None:
+            continue
+        copy, source = folder.named(budget.name), Path(budget.architecture).expanduser()
+        try:
+            if copy.exists() and not source.exists():
+                continue
+            found = Architecture.load(source)
+            if copy.exists() and Architecture.load(copy) != found:
+                raise ValueError(f"{source} is another network than when the run began; give it another name")
+            write_text(copy, found.to_json(indent=1) + "\n")
+        except (OSError, ValueError) as error:
+            problems.append(f"deliver.budgets.{i}.architecture: {error}")
+    if problems:
+        raise RecipeError(str(folder.recipe), problems)
+
+
+def claim_device(recipe: Recipe, folder: RunFolder) -> None:
+    """Keep in the folder what a measured device tells; refuse to go on with other times, which would be mixed with its.
+
+    Layers may have come in since.
+
+    Raises:
+        RecipeError: times have changed, and which.
+    """
+    model = find_device(recipe.hardware.device).model if recipe.hardware is not None else None
+    if not isinstance(model, MeasuredModel):
+        return
+    now = model.measured.model_dump(exclude={"name", "about"})
+    if folder.device.exists() and folder.begun:
+        then = read_json(folder.device, list(now))
+        kept = {words: now["layers"].get(words) for words in then["layers"]}
+        changed = [f"hardware.device: {line}" for line in differences(then, now | {"layers": kept})]
+        if changed:
+            more = [f"and {len(changed) - _NAMED} more"] if changed[_NAMED:] else []
+            hint = "take another --out, or the times that the run began with"
+            raise RecipeError(
+                f"{folder.root} was begun with other times of {model.measured.name}", [*changed[:_NAMED], *more, hint]
+            )
+    write_json(folder.device, now)
 
 
 def claim_weights(recipe: Recipe, task: Task, space: SearchSpace) -> None:
@@ -152,5 +204,7 @@ def _other_budgets(recipe: Recipe, stored: Mapping[str, Any], folder: RunFolder)
     before = {budget["name"]: budget for budget in stored.get("deliver", {}).get("budgets", [])}
     for budget in recipe.deliver.budgets:
         delivered = (folder.chosen(budget.name) / "metrics.json").exists()
-        if delivered and budget.name in before and Budget(**before[budget.name]) != budget:
+        then = Budget(**before[budget.name]) if budget.name in before else budget
+        alike = (then.budget, then.architecture is None) == (budget.budget, budget.architecture is None)
+        if delivered and not alike:
             yield f"deliver.budgets: {budget.name!r} was delivered for another budget; give the new one another name"

@@ -34,10 +34,10 @@ from offramp.policy import (
 )
 from offramp.progress import track
 from offramp.recipe import Recipe
-from offramp.run_folder import identity, load_weights, save_weights, write_json, write_text
+from offramp.run_folder import TRAINING, identity, load_weights, save_weights, write_json, write_text
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate
-from offramp.training import quantized_checkpoint, score, train_either
+from offramp.training import score, train_either
 from offramp.training.settings import OptimiserSettings
 
 
@@ -51,17 +51,18 @@ def deliver(
     seed: int,
     export: bool,
     budget: tuple[str, float] | None = None,
-    checkpoint: Path | None = None,
+    shared: Path | None = None,
 ) -> dict[str, Any]:
     """Fill `folder` with a trained, tuned, tested (and exported) network; gives its metrics.
 
     Thresholds are set on the select split, in the recipe's way, for `budget` where given, else for its goal; exits
     without which the tuner comes further are dropped, unless the recipe keeps them. A candidate's own thresholds stay
     with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before the test; the test
-    split is read once. Continues from the folder's checkpoint after a kill.
+    split is read once.
 
-    `checkpoint`: of the training in float, in place of the folder's: one that a network which differs in bits alone has
-    been trained by is not repeated. It is the caller's to remove.
+    `shared`: the folder where checkpoints are kept, by which a training goes on after a kill, and that in float is not
+    repeated for a network which differs in bits alone. They are the caller's to remove; by default they lie in `folder`
+    and are removed at the end.
 
     `metrics.json` says under `guarantee` what holds on images that nothing was set on: see `offramp.policy.promised`.
 
@@ -70,8 +71,7 @@ def deliver(
     `select_scores.npz` and `test_scores.npz`. `train_seconds` are of the process that ended the training.
     """
     started = time.monotonic()
-    in_float = checkpoint or folder / "checkpoint"
-    trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed, in_float)
+    trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed, shared or folder)
     seconds = round(time.monotonic() - started, 1)
     counted = costs_of(recipe)
     net, found, select = _set(trained, candidate.thresholds, recipe, budget, task.select, counted)
@@ -109,8 +109,8 @@ def deliver(
         points = curve(select, means[metric], measures=policy.measure)
         write_json(folder / "device_curve.json", {"metric": metric, "points": curve_records(points, test, means)})
     write_json(folder / "metrics.json", metrics)
-    for path in (quantized_checkpoint(in_float), *([in_float] if checkpoint is None else ())):
-        path.unlink(missing_ok=True)
+    for checkpoint in folder.glob(f"*{TRAINING}*"):
+        checkpoint.unlink()
     return metrics
 
 
@@ -221,7 +221,7 @@ def _trained(
     task: Task,
     supernet: Supernet | None,
     seed: int,
-    checkpoint: Path,
+    shared: Path,
 ) -> EarlyExitNet:
     settings = recipe.train
     # The final network sees no more than the search did: its training cannot reach calibrate or test.
@@ -238,7 +238,7 @@ def _trained(
     with track(f"training {folder.name}", total, unit="images") as bar:
         return train_either(
             architecture, data, settings, recipe.gates,
-            supernet=supernet, seed=seed, identity=made_of, checkpoint=checkpoint, track=bar,
+            supernet=supernet, seed=seed, identity=made_of, checkpoint=shared / f"{made_of}{TRAINING}", track=bar,
         )  # fmt: skip
 
 

@@ -8,8 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from offramp.architecture import Architecture, Precision
-from offramp.claim import claim_data, claim_recipe, claim_weights, lasting, rooted
+from offramp.architecture import Architecture
+from offramp.claim import (
+    claim_data,
+    claim_device,
+    claim_networks,
+    claim_recipe,
+    claim_weights,
+    lasting,
+    rooted,
+)
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
 from offramp.nn import Supernet
@@ -68,7 +76,8 @@ class Run:
     @classmethod
     def open(cls, recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
         """A run in `out`, new or continued; see `run`."""
-        new = not RunFolder(out).supernet.exists()  # later, the files that the recipe names may be gone
+        folder = RunFolder(out)
+        new = not (folder.supernet.exists() or folder.networks.exists())  # later, files that it names may be gone
         if isinstance(recipe, Recipe):
             checked = Recipe.parse(recipe.to_toml(), overrides=overrides) if overrides else recipe
         else:
@@ -76,6 +85,8 @@ class Run:
         made = cls(rooted(checked), out)
         with made.folder.held():  # or the recipe of a run that is at work there would be replaced
             claim_recipe(made.recipe, made.folder)
+            claim_networks(made.recipe, made.folder)
+            claim_device(made.recipe, made.folder)
         return made
 
     @classmethod
@@ -99,7 +110,7 @@ class Run:
         begun = self.folder.begun
         try:
             claim_data(self.task, self.folder)
-            self.check(searched=len(self.study) > 0 or not self.recipe.search.evaluations)
+            self.check(searched=len(self.study) > 0)
         except Exception:
             if not begun:  # so that the folder takes the corrected recipe
                 self.folder.forget()
@@ -122,9 +133,10 @@ class Run:
             RecipeError: they cannot, and why.
         """
         claim_weights(self.recipe, self.task, self.space)
-        named = [self._named(budget) for budget in self.recipe.deliver.budgets if budget.architecture]
+        searched = searched or not self.recipe.search.evaluations
+        named = {b.name: self._named(b) for b in self.recipe.deliver.budgets if b.architecture}
         found = impossible(
-            self.recipe, self.task, self.problem, self.costs, supernet=self.needs_supernet, searched=searched
+            self.recipe, self.task, self.problem, self.costs, named, supernet=self.needs_supernet, searched=searched
         )
         if found:
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
@@ -132,7 +144,7 @@ class Run:
             tell(line)
         some = () if searched else self._samples()
         offered = (*self.space.cover(), self.space.smallest(), self.space.largest())
-        for architecture in (*named, *(offered if self.recipe.search.evaluations else ()), *some):
+        for architecture in (*named.values(), *(offered if self.recipe.search.evaluations else ()), *some):
             self.costs.leaving(architecture)  # a layer that the device's table lacks ends the run before it has begun
 
     @cached_property
@@ -293,14 +305,10 @@ class Run:
         if wanted.static_backbone:
             chosen += self._backbones(chosen)
         for i, seed in enumerate(wanted.seeds):
-            in_float: dict[Architecture, Path] = {}
             for name, candidate, budget in chosen:
-                folder = self.folder.chosen(name if i == 0 else f"{name}-seed{seed}")
-                alike = candidate.architecture.model_copy(update={"precision": Precision()})
-                checkpoint = in_float.setdefault(alike, folder / "checkpoint")
-                self._deliver(candidate, folder, seed, i == 0, budget, checkpoint)
-            for checkpoint in in_float.values():
-                checkpoint.unlink(missing_ok=True)
+                self._deliver(candidate, name if i == 0 else f"{name}-seed{seed}", seed, i == 0, budget)
+        for checkpoint in self.folder.trainings():
+            checkpoint.unlink()
 
     def report(self) -> None:
         """Write `report.html`."""
@@ -385,7 +393,8 @@ class Run:
             RecipeError: it is for other images or classes, or no slice of the supernet whose weights it would inherit.
         """
         assert budget.architecture is not None
-        found, where = Architecture.load(budget.architecture), f"deliver.budgets: {budget.name!r}"
+        copy, where = self.folder.named(budget.name), f"deliver.budgets: {budget.name!r}"
+        found = Architecture.load(copy if copy.exists() else budget.architecture)
         wanted = (self.task.input, len(self.task.classes))
         if (found.input, found.classes) != wanted:
             told = (
@@ -403,24 +412,19 @@ class Run:
         return found
 
     def _deliver(
-        self,
-        candidate: Candidate,
-        folder: Path,
-        seed: int,
-        export: bool,
-        budget: tuple[str, float] | None,
-        checkpoint: Path,
+        self, candidate: Candidate, name: str, seed: int, export: bool, budget: tuple[str, float] | None
     ) -> None:
+        folder = self.folder.chosen(name)
         if (folder / "metrics.json").exists():
             self._keep(folder, candidate)
             return
         supernet = self.supernet if self.recipe.train.inherit else None
         metrics = deliver(
             candidate, folder, self.recipe, self.task,
-            supernet=supernet, seed=seed, export=export, budget=budget, checkpoint=checkpoint,
+            supernet=supernet, seed=seed, export=export, budget=budget, shared=self.folder.root,
         )  # fmt: skip
         found = {key: metrics[key] for key in ("test_accuracy", "mean_macs", "mac_rule", "train_seconds", "seed")}
-        self.folder.log("delivered", name=folder.name, **found)
+        self.folder.log("delivered", name=name, **found)
 
     def _keep(self, folder: Path, candidate: Candidate) -> None:
         """Tell where a delivered network is no longer what the search would choose; it is never thrown away."""

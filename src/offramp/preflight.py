@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from offramp.architecture import Architecture
 from offramp.data import Task
 from offramp.recipe import Recipe
 from offramp.search import Constraint, Problem
@@ -15,13 +16,21 @@ from offramp.spaces import SearchSpace
 
 
 def impossible(
-    recipe: Recipe, task: Task, problem: Problem, costs: Costs, *, supernet: bool, searched: bool
+    recipe: Recipe,
+    task: Task,
+    problem: Problem,
+    costs: Costs,
+    named: Mapping[str, Architecture],
+    *,
+    supernet: bool,
+    searched: bool,
 ) -> list[str]:
     """Lines that name what this data and this space cannot give; none where nothing is known to fail.
 
-    `supernet`: whether one is trained. `searched`: whether the search is past what is asked of the space here.
+    `named`: the networks that budgets name, by the budget's name. `supernet`: whether one is trained. `searched`:
+    whether the search is past what is asked of the space here.
     """
-    found = list(_batches(recipe, task, supernet))
+    found = [*_batches(recipe, task, supernet), *_out_of_budget(recipe, costs, named)]
     if not searched:
         found += _bounds(recipe, problem, costs)
     return found + list(_statics(recipe, problem.space))
@@ -54,7 +63,7 @@ def _unbound(recipe: Recipe, space: SearchSpace) -> list[str]:
         f"deliver.budgets: {budget.name!r} is the best trade-off, which policy.{metric} = {bound!r} does not bound: "
         f'give it {metric} = {bound!r}, or the search the constraint "{metric} <= {bound!r}"'
         for budget in recipe.deliver.budgets
-        if budget.budget is None
+        if budget.budget is None and not budget.architecture
     ]
 
 
@@ -86,13 +95,25 @@ def _bounds(recipe: Recipe, problem: Problem, costs: Costs) -> Iterator[str]:
         return
     goal = recipe.policy.budget
     bounds = [] if goal is None else [(f"policy.{goal[0]}", goal)]
-    bounds += [(f"deliver.budgets: {b.name!r}", b.budget) for b in recipe.deliver.budgets if b.budget is not None]
+    chosen = [b for b in recipe.deliver.budgets if not b.architecture]
+    bounds += [(f"deliver.budgets: {b.name!r}", b.budget) for b in chosen if b.budget is not None]
     for where, bound in bounds:
         constraints = [*problem.constraints, Constraint(*bound)]
         within = Problem(problem.space, problem.objectives, constraints, costs.known)
         near = out_of_reach(within, np.random.default_rng(0))
         if near is not None:
             yield f"{where}: {hopeless(within, near)}"
+
+
+def _out_of_budget(recipe: Recipe, costs: Costs, named: Mapping[str, Architecture]) -> Iterator[str]:
+    """Named networks that cost more than their budget even if every sample left where that is cheapest."""
+    for budget in recipe.deliver.budgets:
+        if budget.budget is None or budget.name not in named:
+            continue
+        (metric, bound), network = budget.budget, named[budget.name]
+        least = min(costs.leaving(network.with_exits((position,)))[metric][0] for position in network.exits)
+        if least > bound:
+            yield f"deliver.budgets: {budget.name!r} asks for {metric} <= {bound:g}; its network has at least {least:g}"
 
 
 def _statics(recipe: Recipe, space: SearchSpace) -> Iterator[str]:

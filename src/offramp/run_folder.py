@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REASON = 200
 _OUTPUT = (".log", ".out", ".err")
 _EXPORTED = ("model.onnx",)
+TRAINING = ".training"
+"""In the name of a final training's checkpoint; before it, what the training depends on."""
 
 
 class RunFolder:
@@ -37,6 +39,8 @@ class RunFolder:
         self.front = self.root / "front.json"
         self.report = self.root / "report.html"
         self.log_file = self.root / "log.jsonl"
+        self.networks = self.root / "networks"
+        self.device = self.root / "device.json"
 
     @property
     def begun(self) -> bool:
@@ -53,7 +57,8 @@ class RunFolder:
 
     def forget(self) -> None:
         """Take back what a run has written that was refused before it made anything."""
-        for path in (self.data, *self.root.glob(f"{self.journal.name}*")):
+        copies = self.networks.glob("*.json")
+        for path in (self.data, self.device, *copies, *self.root.glob(f"{self.journal.name}*")):
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -76,9 +81,17 @@ class RunFolder:
                     pass  # a file system without locks
             yield
 
+    def named(self, name: str) -> Path:
+        """The copy of the network that the budget `name` names."""
+        return self.networks / f"{name}.json"
+
     def chosen(self, name: str) -> Path:
         """The folder of a delivered network."""
         return self.root / "chosen" / name
+
+    def trainings(self) -> list[Path]:
+        """Checkpoints of final trainings, which networks may share; earlier versions kept them beside the network."""
+        return [*self.root.glob(f"*{TRAINING}*"), *self.root.glob("chosen/*/checkpoint*")]
 
     def delivered(self) -> list[Path]:
         """Folders of the networks that are finished, by name."""

@@ -1,6 +1,7 @@
 """A run for milliseconds on a measured device."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,23 @@ def test_layers_that_are_missing_are_told_before_anything_is_trained(tmp_path):
     with pytest.raises(LookupError, match="was not measured on phone"):
         run.carry_out()
     assert not run.folder.begun
+
+
+def test_a_run_does_not_go_on_with_other_times(tmp_path):
+    path = device_file(tmp_path)
+    run = Run.open(recipe(path), tmp_path / "run")
+    run.folder.data.write_text("{}")  # it has begun
+    stored = tomllib.loads(path.read_text())
+    path.write_text(tomli_w.dumps(stored | {"layers": stored["layers"] | {"conv 9x9x9 > 9x9x9": 1.0}}))
+    Run.open(recipe(path), tmp_path / "run")  # a layer more is no matter
+    path.write_text(tomli_w.dumps(stored | {"exit_ms": 0.25}))
+    with pytest.raises(RecipeError, match=r"other times of phone(?s:.*)exit_ms: 0.005 then, 0.25 now"):
+        Run.open(recipe(path), tmp_path / "run")
+
+
+def test_networks_of_few_bits_are_refused_by_the_recipe(tmp_path):
+    with pytest.raises(RecipeError, match=r"space.bits: \[\[8, 8\]\] .* was measured in float"):
+        recipe(device_file(tmp_path), "space.bits=[[8, 8]]")
 
 
 def test_energy_and_mapping_are_not_to_be_had(tmp_path):

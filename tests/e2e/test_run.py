@@ -23,6 +23,7 @@ from offramp.deliver import load
 from offramp.pipeline import Run
 from offramp.policy import ScoreTable, operate
 from offramp.recipe import Recipe, RecipeError
+from offramp.run_folder import RunFolder
 
 RECIPE = Path(__file__).with_name("tiny.toml")
 COMMAND = [sys.executable, "-m", "offramp", "run", str(RECIPE), "--out"]
@@ -173,7 +174,7 @@ def genotypes(folder):
 def progress(folder):
     """Changes with every trial and every epoch of a training, and with nothing that a starting process does."""
     written = []
-    for file in [folder / "supernet.checkpoint", *folder.glob("chosen/*/checkpoint")]:
+    for file in [folder / "supernet.checkpoint", *RunFolder(folder).trainings()]:
         with contextlib.suppress(FileNotFoundError):  # they come and go
             written.append((file, file.stat().st_mtime_ns))
     return len(genotypes(folder)), written
@@ -185,8 +186,11 @@ def at_work_on(folder):
         return "supernet"
     if not (folder / "front.json").exists():
         return "search"
-    begun = {file.parent for file in folder.glob("chosen/*/checkpoint")}
-    return "training" if any(not (one / "weights.safetensors").exists() for one in begun) else "delivery"
+    done = folder.glob("chosen/*/weights.safetensors")
+    last, delivered = (
+        max((file.stat().st_mtime_ns for file in found), default=0) for found in (RunFolder(folder).trainings(), done)
+    )
+    return "training" if last > delivered else "delivery"
 
 
 def test_a_run_stopped_anywhere_in_its_work_ends_as_if_it_had_not_been(finished, tmp_path):

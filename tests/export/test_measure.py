@@ -4,7 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from offramp.cost import Measured, cost, words_of
+from offramp.architecture import Precision
+from offramp.cost import Measured, MeasuredModel, cost, words_of
+from offramp.export import measure
 from offramp.export._one_layer import model_of
 from offramp.export._session import open_session
 from offramp.export.measure import COPIES, Exit, agreement, fitted, measure_device, measure_exits, measure_layers
@@ -94,9 +96,78 @@ def test_nothing_is_negative():
     assert min(made.exit_ms, made.start_ms) == 0
 
 
-def test_a_machine_becomes_a_device():
-    networks = [SPACE.sample(seed) for seed in range(4)]
-    device, found = measure_device("here", every_layer(*networks), networks, threads=1)
+@pytest.fixture
+def clock(monkeypatch):
+    """A layer takes a microsecond, a network 2 for each of its layers, 3 for each exit and 5 for the call."""
+    monkeypatch.setattr(measure, "_alone", lambda layer, threads: 0.001)
+
+    def exits(network, device, threads):
+        told = cost(network, MeasuredModel(device.model_copy(update=PLAIN), "x")).leaving("latency_ms")
+        count = len(told)
+        decisions = [min(e + 1, count - 1) for e in range(count)]
+        return [Exit(2 * a + 0.003 * n + 0.005, a, n, int(1e6 * a)) for a, n in zip(told, decisions)]
+
+    monkeypatch.setattr(measure, "measure_exits", exits)
+
+
+PLAIN = {"scale": 1.0, "start_ms": 0.0, "exit_ms": 0.0}
+NETWORKS = [SPACE.sample(seed) for seed in range(8)]
+
+
+def test_a_machine_becomes_a_device(tmp_path, clock):
+    file = tmp_path / "here.toml"
+    device, found = measure_device(file, every_layer(*NETWORKS), NETWORKS)
+    assert (device.scale, device.exit_ms, device.start_ms) == pytest.approx((2, 0.003, 0.005))
     assert "ONNX Runtime" in device.about
-    assert found.exits == sum(len(network.exits) for network in networks[1::2])
-    assert set(device.layers) == set(map(words_of, every_layer(*networks)))
+    assert found.exits == sum(len(network.exits) for network in NETWORKS[1::2])
+    assert set(device.layers) == set(map(words_of, every_layer(*NETWORKS)))
+    assert Measured.load(file) == device
+
+
+def test_a_file_gets_the_layers_that_it_lacks_and_keeps_its_numbers(tmp_path, clock):
+    file = tmp_path / "here.toml"
+    first, _ = measure_device(file, (), NETWORKS[:2])
+    changed = first.model_copy(update={"scale": 3.0, "layers": dict.fromkeys(first.layers, 0.5)})
+    measure._write(file, changed)
+    second, _ = measure_device(file, every_layer(SPACE.largest()), NETWORKS)
+    assert (second.scale, second.exit_ms, second.start_ms) == (3.0, first.exit_ms, first.start_ms)
+    assert changed.layers.items() < second.layers.items()
+    assert Measured.load(file) == second
+
+
+def test_another_machine_s_file_is_left_alone(tmp_path, clock):
+    file = tmp_path / "phone.toml"
+    measure._write(file, Measured(name="phone", about="LiteRT", layers={"conv": 31.0}))
+    before = file.read_text()
+    with pytest.raises(ValueError, match=r"was measured on 'LiteRT'; this is .*ONNX Runtime.*take another file"):
+        measure_device(file, (), NETWORKS)
+    assert file.read_text() == before
+    with pytest.raises(ValueError, match="no folder that can be written to"):
+        measure_device(tmp_path / "none" / "here.toml", (), NETWORKS)
+
+
+def test_layers_are_kept_though_the_networks_fail(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(measure, "measure_exits", lambda *given: 1 / 0)
+    file = tmp_path / "here.toml"
+    with pytest.raises(ZeroDivisionError):
+        measure_device(file, (), NETWORKS)
+    assert set(Measured.load(file).layers) == set(map(words_of, every_layer(*NETWORKS)))
+
+
+def test_times_that_fall_with_the_layers_are_told_by_the_layers_alone():
+    exits = [Exit(1.0, 1.0, 0, 1), Exit(0.5, 2.0, 0, 2), Exit(0.3, 3.0, 0, 3)]
+    made = fitted(Measured(name="x", about="x", layers={"conv": 1.0}), exits)
+    assert (made.scale, made.exit_ms, made.start_ms) == (0.25, 0.0, 0.0)
+
+
+def test_networks_of_few_bits_are_measured_in_float(tmp_path, clock):
+    eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+    networks = [network.model_copy(update={"precision": eight}) for network in NETWORKS]
+    device, _ = measure_device(tmp_path / "here.toml", every_layer(*networks), networks)
+    assert cost(NETWORKS[0], MeasuredModel(device, "x")).total.latency_ms > 0
+
+
+def test_it_really_measures(tmp_path):
+    device, found = measure_device(tmp_path / "here.toml", (), NETWORKS[:2])
+    assert found.exits == len(NETWORKS[1].exits)
+    assert max(device.layers.values()) > 0

@@ -115,12 +115,13 @@ def _print_delivered(folders: list[Path], recipe: Recipe) -> None:
     from offramp.report import one_exit
 
     asked = {budget.name: budget.budget for budget in recipe.deliver.budgets}
+    named = {budget.name for budget in recipe.deliver.budgets if budget.architecture}
     for folder, m in zip(folders, found):
         name = folder.name.partition("-seed")[0]
         if name not in asked:
             continue  # trained for comparison
         print_line(f"{folder.name} {_kept(m, asked[name] or recipe.policy.budget, recipe.policy.accuracy)}")
-        if folder.name == name and m["kind"] == "static":
+        if folder.name == name and m["kind"] == "static" and (name not in named or m.get("dropped_exits")):
             print_line(f"{name} has one exit: {one_exit(m.get('dropped_exits', ()), asked[name] is not None)}.")
 
 

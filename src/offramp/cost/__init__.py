@@ -4,7 +4,7 @@ from offramp.cost.analytic import CostModel, LayerCost, analytic
 from offramp.cost.devices import DEVICES, Device, describe, device
 from offramp.cost.hardware import DeviceError, Hardware
 from offramp.cost.mapping import Mapping, Reference, Run, backbone_alone, cores_mapped_to, map_network
-from offramp.cost.measured import Measured, MeasuredModel, words_of
+from offramp.cost.measured import Measured, MeasuredModel, NotMeasured, words_of
 from offramp.cost.network import MAC_RULES, ExitCost, NetworkCost, cost
 from offramp.cost.npu import Npu
 from offramp.cost.on_device import DeviceModel
@@ -29,6 +29,7 @@ __all__ = [
     "MeasuredModel",
     "MissingLayer",
     "NetworkCost",
+    "NotMeasured",
     "Npu",
     "NpuModel",
     "Placement",

@@ -25,7 +25,6 @@ class Measured(BaseModel):
 
     name: str
     about: str
-    threads: Annotated[int, Field(strict=True, gt=0)] = 1
     start_ms: Milliseconds = 0.0
     exit_ms: Milliseconds = 0.0
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -53,6 +52,10 @@ class Measured(BaseModel):
             raise DeviceError(str(path), problems_of(error)) from None
 
 
+class NotMeasured(ValueError, LookupError):
+    """A layer that a measured device tells no time of."""
+
+
 class MeasuredModel:
     """A cost model (`layer -> LayerCost`) of measured latencies; it tells no energies."""
 
@@ -63,17 +66,18 @@ class MeasuredModel:
         """MACs, parameters, bytes, and `latency_ms` within a network.
 
         Raises:
-            LookupError: no such layer was measured, or it is not in float.
+            NotMeasured: no such layer was measured, or it is not in float.
         """
         bits = layer.weight_bits, layer.act_bits
         if bits != (32, 32):
             told = f"layer {layer.name} has weights of {bits[0]} and activations of {bits[1]} bits"
-            raise LookupError(f"{told}; {self.measured.name} was measured in float: give space.bits = [[32, 32]]")
+            raise NotMeasured(f"{told}; {self.measured.name} was measured in float, and tells of float networks only")
         found = self.measured.layers.get(words_of(layer))
         if found is None:
-            raise LookupError(
+            raise NotMeasured(
                 f"layer {layer.name} ({words_of(layer)}) was not measured on {self.measured.name}; measure the layers "
-                f"of your space, images and classes: offramp devices measure {self._path} --space ..."
+                f"of your space, images and classes, with more --samples if you have done so: "
+                f"offramp devices measure {self._path} --space ..."
             )
         return analytic(layer)._replace(latency_ms=found * self.measured.scale)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -10,8 +11,9 @@ from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Precision
 from offramp.cost import Measured, MeasuredModel, cost, words_of
 from offramp.export._one_layer import model_of
 from offramp.export._session import as_input, forced, open_session
@@ -49,34 +51,54 @@ class Agreement(NamedTuple):
 
 
 def measure_device(
-    name: str,
-    wanted: Iterable[Layer],
-    networks: Sequence[Architecture],
-    *,
-    known: dict[str, float] | None = None,
-    threads: int = 1,
+    file: Path, wanted: Iterable[Layer], networks: Sequence[Architecture], *, threads: int = 1
 ) -> tuple[Measured, Agreement]:
-    """This machine as a device: the layers `wanted`, and `networks`, layer by layer and whole.
+    """This machine as a device, in `file`: the layers `wanted`, and `networks`, layer by layer and whole, all in float.
 
-    Every second network is for the agreement alone.
+    Every second network is for the agreement alone. A file that is there already, of this machine, gets the layers that
+    it lacks; its other numbers stay, so that what runs have computed with them still holds.
 
-    `known`: layers measured before, by `words_of`, which are not measured again.
+    Raises:
+        ValueError: the file is another machine's, runtime's or number of threads', or cannot be written.
+        DeviceError: it holds no device.
     """
-    import onnxruntime
-
-    theirs = (layer for network in networks for stage in layers(network) for layer in (*stage.backbone, *stage.branch))
-    different = {words_of(layer): layer for layer in (*wanted, *theirs)}
-    with track("layers", len(different), unit="layers") as bar:
-        times = measure_layers(different.values(), known, threads, bar)
     about = f"{machine()}, ONNX Runtime {onnxruntime.__version__}, threads: {threads}"
-    device = Measured(name=name, about=about, threads=threads, layers=times)
+    stored = Measured.load(file) if file.exists() else None
+    if stored is not None and stored.about != about:
+        raise ValueError(f"{file} was measured on {stored.about!r}; this is {about!r}: take another file")
+    if not os.access(file.parent, os.W_OK):
+        raise ValueError(f"{file}: {file.parent} is no folder that can be written to")
+    networks = [in_float(network) for network in networks]
+    theirs = (layer for network in networks for stage in layers(network) for layer in (*stage.backbone, *stage.branch))
+    plain = (layer._replace(weight_bits=32, act_bits=32) for layer in (*wanted, *theirs))
+    different = {words_of(layer): layer for layer in plain}
+    with track("layers", len(different), unit="layers") as bar:
+        times = measure_layers(different.values(), stored.layers if stored else None, threads, bar)
+    fresh = Measured(name=file.stem, about=about, layers=times)
+    device = fresh if stored is None else stored.model_copy(update={"layers": times})
+    _write(file, device)  # in a minute or two, something may come between
     with track("whole networks", len(networks), unit="networks") as bar:
         exits = []
         for network in networks:
             exits.append(measure_exits(network, device, threads))
             bar.advance(1)
-    device = fitted(device, [e for one in exits[::2] for e in one])
+    if stored is None:
+        device = fitted(device, [e for one in exits[::2] for e in one])
+        _write(file, device)
     return device, agreement(device, [e for one in exits[1::2] for e in one])
+
+
+def in_float(architecture: Architecture) -> Architecture:
+    """The same network without few bits."""
+    return architecture.model_copy(update={"precision": Precision()})
+
+
+def _write(file: Path, device: Measured) -> None:
+    import tomli_w
+
+    temporary = file.with_name(f"{file.name}.part")
+    temporary.write_text(tomli_w.dumps(device.model_dump()))
+    os.replace(temporary, file)
 
 
 def machine() -> str:
@@ -143,8 +165,10 @@ def fitted(device: Measured, exits: Sequence[Exit]) -> Measured:
     measured = np.array([e.ms for e in exits])
     parts = np.array([[e.layers_ms, e.decisions, 1.0] for e in exits])
     found, _ = nnls(parts / measured[:, None], np.ones(len(exits)))
-    # Checked, which `model_copy` is not: a scale of 0 is no device.
-    return Measured(**device.model_dump() | dict(zip(("scale", "exit_ms", "start_ms"), map(float, found))))
+    scale, exit_ms, start_ms = map(float, found)
+    if not scale:  # a restless machine, or a few networks much alike: by the layers alone
+        scale, exit_ms, start_ms = float(np.median(measured / parts[:, 0])), 0.0, 0.0
+    return device.model_copy(update={"scale": scale, "exit_ms": exit_ms, "start_ms": start_ms})
 
 
 def agreement(device: Measured, exits: Sequence[Exit]) -> Agreement:

@@ -71,11 +71,12 @@ def exit_subsets(exits: int, most: int = SUBSETS) -> list[Exits]:
     return [tuple(range(exits)), *islice(fewer, most - 1)]
 
 
-def neighbours(exits: Exits) -> list[Exits]:
-    """With one early exit more, less, or another in its place; the last stays."""
+def neighbours(exits: Exits) -> tuple[list[Exits], list[Exits]]:
+    """With one early exit less or more, and with another in the place of one; the last stays."""
     *kept, last = exits
     absent = [e for e in range(last) if e not in kept]
     less = [{*kept} - {e} for e in kept]
     more = [{*kept} | {e} for e in absent]
     other = [part | {e} for part in less for e in absent]
-    return [(*sorted(early), last) for early in (*less, *more, *other)]
+    changed, exchanged = ([(*sorted(early), last) for early in found] for found in ([*less, *more], other))
+    return changed, exchanged

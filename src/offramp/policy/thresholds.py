@@ -83,9 +83,13 @@ class TunedThresholds(Thresholds):
             return fewest_first[self.goal.best(accuracies, means)]
 
         found = best(exit_subsets(table.exits))
-        while (better := best([found, *neighbours(found)])) != found:
+        while True:
+            # Another in its place, of which there are many, only where neither one more nor one less is better.
+            ways = neighbours(found)
+            better = next((b for way in ways if (b := best([found, *way])) != found), found)
+            if better == found:
+                return found
             found = better
-        return found
 
     def set(
         self, table: ScoreTable, costs: Sequence[float] | NDArray[np.float64], own: tuple[float, ...] | None = None

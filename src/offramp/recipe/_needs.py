@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING
 
-from offramp.cost import DEVICES, DeviceModel, NpuModel
+from offramp.cost import DEVICES, DeviceModel, MeasuredModel, NpuModel
 from offramp.cost import device as find_device
 from offramp.policy import GATE_MEASURES, MEASURES
 from offramp.recipe._partial import answers
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from offramp.recipe._budget import Budget
     from offramp.recipe._recipe import Recipe
 
-_NPU_BITS = (8, 8)
+_NPU_BITS, _FLOAT_BITS = (8, 8), (32, 32)
 
 
 def unmet(recipe: Recipe) -> list[str]:
     """What the sections of a recipe need and do not find in the others, as lines; wrong values are left out of it."""
     checks = (
-        _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _target, _genes, _aliases, _bound,
-        _grid_of_margins, _search,
+        _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _measured_bits, _target, _genes,
+        _aliases, _bound, _grid_of_margins, _search,
     )  # fmt: skip
     return [line for check in checks for line in answers(check, recipe)]
 
@@ -91,6 +91,19 @@ def _npu_bits(recipe: Recipe) -> list[str]:
     return [
         f"space.bits: {_written(offered)} of space {recipe.space.name!r}; {recipe.hardware.device} computes at 8 bits "
         f"only: allowed is {_written([_NPU_BITS])}"
+    ]
+
+
+def _measured_bits(recipe: Recipe) -> list[str]:
+    """Bits of the space that a measured device tells nothing of."""
+    if recipe.hardware is None or not isinstance(find_device(recipe.hardware.device).model, MeasuredModel):
+        return []
+    offered = _space(recipe).bits
+    if offered == (_FLOAT_BITS,) or not recipe.search.evaluations:
+        return []
+    return [
+        f"space.bits: {_written(offered)} of space {recipe.space.name!r}; {recipe.hardware.device} was measured in "
+        f"float: allowed is {_written([_FLOAT_BITS])}"
     ]
 
 

@@ -97,6 +97,8 @@ def front_sentences(files: Files) -> list[str]:
     if files.front is None:
         return ["The search has not finished: front.json is not there yet."]
     found, trials = [], files.front["trials"]
+    if not trials:
+        return ["Nothing was searched: the recipe names its networks."]
     for study, name in (("search", "The search"), ("random", "Random search")):
         of_study = [trial for trial in trials if trial["study"] == study]
         if of_study:

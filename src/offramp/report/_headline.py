@@ -23,6 +23,7 @@ from offramp.report._numbers import (
     size,
 )
 from offramp.report._words import MEAN_COSTS, listed, mac_rule, one_exit
+from offramp.run_folder import RunFolder
 
 _CLOSE = 0.005
 """Accuracies further apart than this are not compared without saying by how much."""
@@ -123,6 +124,8 @@ def _budget(name: str, files: Files, of_policy: bool = True) -> tuple[str, float
 def own_saving(group: Group, files: Files) -> str:
     """What stopping early saves and costs, against always running to the last exit."""
     if group.first.is_static:
+        if RunFolder(files.root).named(group.name).exists() and not group.first.metrics.get("dropped_exits"):
+            return "It has one exit, as the network has that the recipe names, so it never stops early."
         why = one_exit(group.first.metrics.get("dropped_exits", ()), bool(_budget(group.name, files, of_policy=False)))
         return f"It has one exit, so it never stops early: {why}."
     macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
@@ -169,7 +172,8 @@ def static_saving(group: Group, baselines: Sequence[Group]) -> str:
     """The comparison with the static networks trained beside by the same schedule."""
     if not baselines:
         return (
-            "No static network was trained beside it for comparison; deliver.static_macs in the recipe asks for some."
+            "No static network was trained beside it for comparison; deliver.static_macs or static_backbone in the "
+            "recipe asks for some."
         )
     accuracy, macs = group.spread("test_accuracy").mean, group.spread("mean_macs").mean
     equal = [b for b in baselines if b.spread("test_accuracy").mean >= accuracy]

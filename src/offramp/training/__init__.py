@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from offramp.training._fit import pick_device as pick_device
     from offramp.training._gated import train_either as train_either
     from offramp.training._gated import train_gated as train_gated
-    from offramp.training._quantized import quantized_checkpoint as quantized_checkpoint
     from offramp.training._score import score as score
     from offramp.training._statistics import reestimate as reestimate
     from offramp.training._supernet import train_supernet as train_supernet
@@ -22,7 +21,6 @@ _LAZY = {
     "train_gated": "gated",
     "score": "score",
     "reestimate": "statistics",
-    "quantized_checkpoint": "quantized",
     "train_supernet": "supernet",
 }
 
@@ -31,7 +29,6 @@ __all__ = [
     "SupernetSettings",
     "TrainSettings",
     "pick_device",
-    "quantized_checkpoint",
     "reestimate",
     "score",
     "train",

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from offramp.architecture import Precision
 from offramp.nn import EarlyExitNet
 from offramp.nn.quantize import is_quantized, quantize
 from offramp.progress import Tracker
@@ -16,9 +17,9 @@ from offramp.training._fit import Images, fit
 from offramp.training.settings import TrainSettings
 
 
-def quantized_checkpoint(path: Path) -> Path:
-    """Where this phase keeps its checkpoint, beside that of the float phases at `path`."""
-    return path.with_name(f"{path.name}.quantized")
+def quantized_checkpoint(path: Path, precision: Precision) -> Path:
+    """Where this phase keeps its checkpoint, beside that of the float phases at `path`, which precisions share."""
+    return path.with_name(".".join([path.name, *map(str, precision.model_dump().values())]))
 
 
 def quantized(
@@ -58,7 +59,8 @@ def quantized(
         fit(
             net.train(), lambda _epoch, _step: loss, data, slower, settings.quantized_epochs,
             seed=seed, identity=f"{identity}, quantized by SGD: {of_this}",
-            checkpoint=None if checkpoint is None else quantized_checkpoint(checkpoint), track=track,
+            checkpoint=None if checkpoint is None else quantized_checkpoint(checkpoint, net.architecture.precision),
+            track=track,
             clipped=independent(net, settings.exit_gradient),
         )  # fmt: skip
     return net.eval()

@@ -26,7 +26,9 @@ class OptimiserSettings(BaseModel):
     warmup: float = Field(0.15, ge=0, le=0.9, description="share of the steps in which the rate rises")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's, after Nesterov")
     weight_decay: float = Field(2e-4, ge=0, description="of convolution and linear weights; norms and biases have none")
-    clip: PositiveFloat = Field(5.0, description="largest norm of the gradient")
+    clip: PositiveFloat = Field(
+        5.0, description="largest norm of the gradient; with exit_gradient = 0 of the backbone's and of each branch's"
+    )
     optimiser: Literal["sgd", "muon"] = _optional("sgd", description="of kernels that mix channels")
     muon_lr: PositiveFloat = _optional(0.02, description="Muon's peak learning rate")
     muon_decay: float = _optional(0.05, ge=0, description="Muon's decoupled weight decay, per unit of its rate")
@@ -79,7 +81,9 @@ class TrainSettings(DistilSettings):
 
     def in_float(self) -> dict[str, Any]:
         """What these two phases depend on; without the quantized one's own, as several precisions share them."""
-        return self.model_dump(exclude={"quantized_epochs", "quantized_lr"})
+        found = self.model_dump(exclude={"quantized_epochs", "quantized_lr"})
+        # Checkpoints from when all gradients were clipped together there are not continued.
+        return found | ({"clipped": "apart"} if self.exit_gradient == 0 else {})
 
 
 class GateSettings(OptimiserSettings):
