@@ -148,6 +148,32 @@ def et_saving(row: Row, statics: list[Row], network: Delivered) -> Row:
     }  # fmt: skip
 
 
+def own_final(rows: list[Row], run: RunFolder) -> list[Row]:
+    """Per early-exit network: thresholds as accurate, on select, as its own final exit, against the backbone alone.
+
+    Where `train.exit_gradient` is 0 the backbone with its final exit is the static network: nothing else trained it. As
+    in `et_saving`; `static_et` is that of the whole backbone without branches. Nothing where its final exit was dropped.
+    """
+    found = []
+    for row in (row for row in rows if row["kind"] == "early-exit" and "et_avg" in row):
+        folder = run.chosen(row["network"])
+        network = Delivered.read(folder)
+        if network.device_curve is None or network.architecture.exits[-1] != row["static_exit"]:
+            continue
+        selected = float(ScoreTable.load(folder / "select_scores.npz").exit_accuracy[-1])
+        test = network.as_accurate(selected, "et_avg") or {"accuracy": None, "et_avg": None, "mean_macs": None}
+        found.append(
+            {
+                "name": f"{row['name']} as accurate as its final exit", "of": row["network"],
+                "accuracy": test["accuracy"], "mean_macs": test["mean_macs"], "et_avg": test["et_avg"],
+                "static_accuracy": row["final_exit_accuracy"], "static_et": row["static_et"],
+                "et_cut": None if test["et_avg"] is None else 1 - test["et_avg"] / row["static_et"],
+            }
+            | {key: row[key] for key in (*_SHARED, "bits", "device", "mapping")}
+        )  # fmt: skip
+    return found
+
+
 def tuned(rows: list[Row], run: RunFolder) -> list[Row]:
     """Networks whose thresholds came from the search, with thresholds of their `device_curve.json` in their stead.
 
@@ -223,7 +249,7 @@ def collected(run: RunFolder, recipe: str, note: str) -> Row:
     """What is told of one run, and its rows."""
     log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
     trained = delivered(run)
-    rows = trained + savings(trained, run) + tuned(trained, run) + searched(run)
+    rows = trained + savings(trained, run) + own_final(trained, run) + tuned(trained, run) + searched(run)
     found = record(
         f"networks trained by {recipe}, and its search beside random search",
         rows[0]["mac_rule"] if rows else "none: no rows",
