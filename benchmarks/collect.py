@@ -152,7 +152,7 @@ def own_final(rows: list[Row], run: RunFolder) -> list[Row]:
     """Per early-exit network: thresholds as accurate, on select, as its own final exit, against the backbone alone.
 
     Where `train.exit_gradient` is 0 the backbone with its final exit is the static network: nothing else trained it. As
-    in `et_saving`; `static_et` is that of the whole backbone without branches. Nothing where its final exit was dropped.
+    in `et_saving`; `static_et` is that of the whole backbone alone. Nothing where its final exit was dropped.
     """
     found = []
     for row in (row for row in rows if row["kind"] == "early-exit" and "et_avg" in row):
