@@ -158,9 +158,11 @@ def own_final(rows: list[Row], run: RunFolder) -> list[Row]:
     for row in (row for row in rows if row["kind"] == "early-exit" and "et_avg" in row):
         folder = run.chosen(row["network"])
         network = Delivered.read(folder)
-        if network.device_curve is None or network.architecture.exits[-1] != row["static_exit"]:
+        scores = folder / "select_scores.npz"
+        unlike = network.device_curve is None or network.architecture.exits[-1] != row["static_exit"]
+        if unlike or not scores.exists():  # folders of earlier versions have none
             continue
-        selected = float(ScoreTable.load(folder / "select_scores.npz").exit_accuracy[-1])
+        selected = float(ScoreTable.load(scores).exit_accuracy[-1])
         test = network.as_accurate(selected, "et_avg") or {"accuracy": None, "et_avg": None, "mean_macs": None}
         found.append(
             {

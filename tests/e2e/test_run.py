@@ -200,7 +200,7 @@ def test_a_run_stopped_anywhere_in_its_work_ends_as_if_it_had_not_been(finished,
             [*COMMAND, str(folder)], env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in jobs of a shell's background
         )  # fmt: skip
-        before, seen, changes = genotypes(folder), progress(folder), rng.randint(1, 8)
+        before, seen, changes = genotypes(folder), progress(folder), rng.randint(1, 4)
         while process.poll() is None and changes:
             time.sleep(0.01)
             now = progress(folder)

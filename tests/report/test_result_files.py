@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import copytree, rmtree
 from statistics import mean, stdev
 
+import numpy as np
 import pytest
 
 from offramp.architecture import Architecture
@@ -258,3 +259,25 @@ def test_a_name_that_the_table_lacks_is_refused(script, finished, capsys):
     with pytest.raises(SystemExit):
         script("nachos_table", f"ours={finished}")
     assert "with one of nachos, edanas" in capsys.readouterr().err
+
+
+def test_a_network_is_told_against_its_own_final_exit(script, on_device, tmp_path):
+    folder = copytree(on_device, tmp_path / "mine")
+    chosen = folder / "chosen" / "frugal"
+    metrics = json.loads((chosen / "metrics.json").read_text())
+    points = json.loads((chosen / "device_curve.json").read_text())["points"]
+    own = {"select": metrics["select"], "test": {"accuracy": metrics["test_accuracy"], "et_avg": metrics["et_avg"]}}
+    test = ScoreTable.load(chosen / "test_scores.npz")
+    reached = ScoreTable(test.logits, (test.labels + (np.arange(test.samples) % 2)) % test.logits.shape[-1])
+    for table, found in ((test, False), (reached, True)):
+        table.save(chosen / "select_scores.npz")
+        (row,) = [r for r in collect(script, folder, tmp_path)["rows"] if r["name"].endswith("its final exit")]
+        assert (row["static_accuracy"], row["static_et"]) == (metrics["static_accuracy"], metrics["static_et"])
+        enough = [p for p in (*points, own) if p["select"]["accuracy"] >= table.exit_accuracy[-1]]
+        assert bool(enough) == found
+        if found:
+            cheapest = min(enough, key=lambda p: p["select"]["et_avg"])["test"]
+            assert (row["accuracy"], row["et_avg"]) == (cheapest["accuracy"], cheapest["et_avg"])
+            assert row["et_cut"] == pytest.approx(1 - row["et_avg"] / metrics["static_et"])
+        else:
+            assert (row["accuracy"], row["et_avg"], row["et_cut"]) == (None, None, None)
