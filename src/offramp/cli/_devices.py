@@ -42,7 +42,7 @@ def build(
     set: SpaceOptions = None,
     input: Input = "3x32x32",
     classes: Classes = 10,
-    samples: Annotated[int, typer.Option(help="Networks that the layers are collected from.", min=1)] = 2000,
+    samples: Annotated[int, typer.Option(help="Random networks that bring no new layer, at the end.", min=1)] = 2000,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)] = None,
     on_chip_only: Annotated[
         bool, typer.Option("--on-chip-only", help="A quarter of the work: no placements off chip.")
