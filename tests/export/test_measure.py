@@ -154,6 +154,14 @@ def test_layers_are_kept_though_the_networks_fail(tmp_path, clock, monkeypatch):
     assert set(Measured.load(file).layers) == set(map(words_of, every_layer(*NETWORKS)))
 
 
+def test_what_was_stopped_before_it_was_fitted_is_fitted_the_next_time(tmp_path, clock):
+    file = tmp_path / "here.toml"
+    whole, _ = measure_device(file, (), NETWORKS)
+    measure._write(file, whole.model_copy(update=PLAIN))
+    again, _ = measure_device(file, (), NETWORKS)
+    assert again == whole
+
+
 def test_times_that_fall_with_the_layers_are_told_by_the_layers_alone():
     exits = [Exit(1.0, 1.0, 0, 1), Exit(0.5, 2.0, 0, 2), Exit(0.3, 3.0, 0, 3)]
     made = fitted(Measured(name="x", about="x", layers={"conv": 1.0}), exits)

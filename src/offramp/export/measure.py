@@ -82,7 +82,7 @@ def measure_device(
         for network in networks:
             exits.append(measure_exits(network, device, threads))
             bar.advance(1)
-    if stored is None:
+    if (device.scale, device.start_ms, device.exit_ms) == (1.0, 0.0, 0.0):  # new, or stopped before it was fitted
         device = fitted(device, [e for one in exits[::2] for e in one])
         _write(file, device)
     return device, agreement(device, [e for one in exits[1::2] for e in one])
