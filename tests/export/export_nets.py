@@ -65,9 +65,9 @@ def spread_policy(net, images, measure) -> Policy:
     return Policy(measure, tuple(thresholds))
 
 
-def sampled(exits, input=(3, 32, 32), first=0) -> Architecture:
+def sampled(exits, input=(3, 32, 32), first=0, **options) -> Architecture:
     """The first network from seed `first` on with that many exits."""
-    found = space("offramp", input, 10)
+    found = space("offramp", input, 10, **options)
     return next(a for a in map(found.sample, count(first)) if len(a.exits) == exits)
 
 

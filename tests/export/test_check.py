@@ -7,9 +7,11 @@ import torch
 from export_nets import CLASSES, random_images, spread_policy, tiny, trained_like
 from onnx import numpy_helper
 
+from offramp.architecture import Precision
 from offramp.export import ExportError, export_onnx
 from offramp.export import _check as check_module
 from offramp.export import _export as export_module
+from offramp.nn.quantize import quantize
 from offramp.policy import Policy, confidence
 
 
@@ -185,3 +187,73 @@ def test_one_image_is_enough(tmp_path):
     net = trained_like(tiny())
     policy = Policy("margin", (0.123456,))
     assert export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=random_images(tiny(), 1)).n == 1
+
+
+def _exported(monkeypatch, path, few_bits, images, spoilt, spoil):
+    """`tiny` of 8 bits or float, where the file says something else of the images `spoilt`."""
+    net = trained_like(tiny())
+    if few_bits:
+        eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+        net.architecture = net.architecture.model_copy(update={"precision": eight})
+        net = quantize(net, images)
+    run, others = check_module.run, {images[i].numpy().tobytes() for i in spoilt}
+
+    def spoiling(session, image, thresholds):
+        logits, exit = run(session, image, thresholds)
+        return (spoil(logits) if image.tobytes() in others else logits), exit
+
+    monkeypatch.setattr(check_module, "run", spoiling)
+    return export_onnx(net, Policy("margin", (2.0,)), path, classes=CLASSES, images=images)
+
+
+def _far(logits):
+    return logits * 3 + 20  # the same class
+
+
+def test_of_a_network_of_few_bits_one_image_may_have_other_logits(tmp_path, monkeypatch):
+    """One value on the verge of two steps moves the logits of its image."""
+    check = _exported(monkeypatch, tmp_path / "m.onnx", True, random_images(tiny()), [3], _far)
+    assert check.max_abs_difference > check.tolerance
+    assert check.top1_agreement == 1
+
+
+@pytest.mark.parametrize(
+    "few_bits, n, spoilt, spoil",
+    [
+        (False, 40, [3], _far),
+        (True, 40, [3, 7], _far),
+        (True, 10, [3], _far),
+        (True, 40, [3], lambda logits: logits * np.float32(np.nan)),
+    ],
+    ids=["float", "two of them", "few images", "nan"],
+)
+def test_other_logits_are_refused(tmp_path, monkeypatch, few_bits, n, spoilt, spoil):
+    with pytest.raises(ExportError, match="logits differ by up to"):
+        _exported(monkeypatch, tmp_path / "m.onnx", few_bits, random_images(tiny(), n), spoilt, spoil)
+
+
+def test_equal_logits_are_no_other_class(tmp_path, monkeypatch):
+    """Two classes with the same logit: the file may name the other one."""
+
+    def two_equal(images):
+        net = trained_like(tiny())
+        head = net.stages[-1].exit.classifier
+        with torch.no_grad():
+            best = net(images.float())[:, -1].mean(0).topk(2).indices
+            head.weight[best[0]] = head.weight[best[1]]
+            head.bias[best] = head.bias[best].max() + 50
+        return net, best
+
+    images = random_images(tiny())
+    net, (one, other) = two_equal(images)
+    run = check_module.run
+
+    def nudged(session, image, thresholds):
+        logits, exit = run(session, image, thresholds)
+        logits = logits.copy()
+        logits[max(one, other)] += np.float32(1e-5)
+        return logits, exit
+
+    monkeypatch.setattr(check_module, "run", nudged)
+    check = export_onnx(net, Policy("margin", (2.0,)), tmp_path / "m.onnx", classes=CLASSES, images=images)
+    assert check.top1_agreement == 1

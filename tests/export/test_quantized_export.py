@@ -68,15 +68,21 @@ def test_classes_agree_on_real_images(trained, digits, precision):
     found = logits_of_all_exits(build_file(net, about, {}), images)
     with torch.no_grad():
         expected = net(images.float()).numpy()
-    assert (found.argmax(2) == expected.argmax(2)).mean() >= 0.995
+    chosen = np.take_along_axis(expected, found.argmax(2)[..., None], 2)[..., 0]
+    # At 2 bits two classes may have the same logit: either is right.
+    assert (chosen >= expected.max(2) - 1e-6 * np.abs(expected).max()).mean() >= 0.995
     # A value on the verge of two steps may fall to either: of few images, by little.
     gaps = np.abs(found - expected).max((1, 2)) / np.abs(expected).max()
     assert (gaps > 1e-5).mean() < 0.05
     assert gaps.max() < 0.1
 
 
+# A dozen blocks of random weights make of one value on the verge of two steps other logits altogether.
+SHALLOW = sampled(5, depths=((1,),) * 5)
+
+
 @pytest.mark.parametrize(
-    "architecture, precision", [(every_kind(), bits(8)), (every_kind(), bits(4)), (sampled(5), bits(8, 4))]
+    "architecture, precision", [(every_kind(), bits(8)), (every_kind(), bits(4)), (SHALLOW, bits(8, 4))]
 )
 def test_every_kind_of_block_is_exported(tmp_path, architecture, precision):
     net, images = quantized(architecture, precision), random_images(architecture, 40, seed=5)

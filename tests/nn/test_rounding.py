@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from offramp.nn._steps import EVERY_BATCH, ONCE, activation_step
 from offramp.nn.rounding import Rounding
@@ -36,3 +37,29 @@ def test_a_step_suits_the_values_of_every_channel(shape):
         step, zero = activation_step(x, 16, effort)
         assert float(step) > 0.9 / 15
         assert zero == 0
+
+
+@pytest.mark.parametrize("levels", [4, 16, 256])
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_no_step_near_by_has_a_smaller_error(levels, shift):
+    """For the integers that it rounds to, the step is that of least squares."""
+    x = torch.randn(4000, generator=torch.Generator().manual_seed(levels)).relu() - shift
+    step, zero = activation_step(x, levels, ONCE)
+    integers = (x / step).round().clamp(-zero, levels - 1 - zero)
+
+    def error(of):
+        return float((integers.double() * of - x.double()).square().sum())
+
+    fitted = float((x.double() * integers.double()).sum() / integers.double().square().sum())
+    assert error(fitted) <= error(float(step)) <= error(fitted) * 1.02
+    assert error(float(step)) <= min(error(float(step) * (1 + by)) for by in (-0.03, 0.03))
+
+
+def test_means_of_rounded_values_do_not_lie_midway_between_two_steps():
+    """There, runtimes that add in different orders round to different ones."""
+    step, integers = 0.0534, torch.randint(0, 141, (2000, 1, 2, 2), generator=torch.Generator().manual_seed(0))
+    integers[0] = 140  # the largest mean is 560 / 4 steps: a 255th of that makes every 56th sum a tie
+    means = F.avg_pool2d(integers * step, 2)
+    found, _ = activation_step(means, 256, ONCE)
+    behind = means.double() / found.double() % 1
+    assert ((behind - 0.5).abs() < 1e-5).sum() == 0

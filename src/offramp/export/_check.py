@@ -14,6 +14,7 @@ from torch import Tensor
 from offramp.export._errors import ExportError
 from offramp.export._session import forced, open_session, run
 from offramp.nn import EarlyExitNet
+from offramp.nn.quantize import rounds
 from offramp.policy import Policy, confidence
 
 CHECK_IMAGES = 1000
@@ -25,9 +26,14 @@ SCORE_PER_LOGIT = 4.0
 Scores of gates change by at most 1 for each unit of the gates' logits, which a file does not give."""
 
 TOP1_AGREEMENT = 0.995
-"""Share of the images that must have the same class; below it a network of few bits is not the same in both."""
+"""Share of the images that must have the same class; below it a network of few bits is not the same in both. Of as many
+the logits must agree: in the others, a value on the verge of two steps may have fallen to the other one."""
+
+EQUAL_LOGITS = 1e-6
+"""Classes whose logits differ by this share of the largest are equal, as they often are at 2 bits: either is right."""
 
 _BATCH = 100
+_STRAY = 20  # of fewer images, none may have other logits
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,8 @@ def compare(file: bytes, net: EarlyExitNet, policy: Policy, images: Tensor, tole
         tolerance: of logits; relative to the largest logit where that is above 1.
 
     Raises:
-        ExportError: a logit differs by more, or an image leaves at another exit though its score is not within rounding
-            of the threshold.
+        ExportError: a logit differs by more (in a network of few bits, of more images than one, or 0.5 %), or an image
+            leaves at another exit though its score is not within rounding of the threshold.
     """
     begin = time.perf_counter()
     eager = _eager(net, policy.measure, _spaced(images, CHECK_IMAGES))
@@ -95,21 +101,25 @@ def compare(file: bytes, net: EarlyExitNet, policy: Policy, images: Tensor, tole
     results = [run(session, image, policy.thresholds) for image in eager.images]
     logits, taken = np.stack([r[0] for r in results]), np.array([r[1] for r in results])
     wanted = eager.decide(policy.thresholds)
-    gap = max(_gap(eager.logits[np.arange(n), taken], logits), *_forced_gaps(session, eager))
-    allowed = tolerance * max(1.0, float(np.abs(eager.logits).max()))
+    gaps = np.maximum(_gaps(eager.logits[np.arange(n), taken], logits), _forced_gaps(session, eager))
+    largest, gap = float(np.abs(eager.logits).max()), float(gaps.max())
+    allowed, few = tolerance * max(1.0, largest), max(1, int((1 - TOP1_AGREEMENT) * n))
+    apart, strays = int((gaps > allowed).sum()), min(few, n // _STRAY) if rounds(net) else 0
     rounding = SCORE_ROUNDING + SCORE_PER_LOGIT * min(gap, allowed)
     wrong = int(((wanted != taken) & ~_excused(eager, policy.thresholds, wanted, taken, rounding)).sum())
     misjudged = _misjudged(session, eager, rounding)
-    if wrong or misjudged or not gap <= allowed:
+    if wrong or misjudged or not np.isfinite(gap) or apart > strays:
         raise ExportError(
             "under ONNX Runtime the exported file does not do what the network does in PyTorch: logits differ by up to "
-            f"{gap:.3g} (allowed: {allowed:.3g}); {wrong} of {n} images leave at another exit; {misjudged} of "
-            f"{len(_probes(eager))} images tried have another confidence. Nothing was written."
+            f"{gap:.3g} (allowed: {allowed:.3g}; those of {apart} images by more); {wrong} of {n} images leave at "
+            f"another exit; {misjudged} of {len(_probes(eager))} images tried have another confidence. Nothing was "
+            "written."
         )
-    same_class = logits.argmax(1) == eager.logits[np.arange(n), wanted].argmax(1)
+    said = eager.logits[np.arange(n), wanted]
+    same_class = said[np.arange(n), logits.argmax(1)] >= said.max(1) - EQUAL_LOGITS * largest
     flips = int((wanted != taken).sum())
     # Flips may change the class for a good reason; of one image in few, rounding may.
-    if (~same_class & (wanted == taken)).sum() > max(1, (1 - TOP1_AGREEMENT) * n):
+    if (~same_class & (wanted == taken)).sum() > few:
         raise ExportError(
             f"under ONNX Runtime the exported file gives {(~same_class).sum()} of {n} images another class than the "
             "network does in PyTorch. Nothing was written."
@@ -136,9 +146,9 @@ def _spaced(images: Tensor, count: int) -> Tensor:
     return images[torch.linspace(0, len(images) - 1, count).round().long()]
 
 
-def _gap(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference; NaN counts as infinite."""
-    return float(np.nan_to_num(np.abs(a - b), nan=np.inf).max())
+def _gaps(a: np.ndarray, b: np.ndarray) -> NDArray[np.float64]:
+    """(N, K) twice -> (N,), the largest difference of each image; NaN counts as infinite."""
+    return np.nan_to_num(np.abs(a - b).max(1).astype(np.float64), nan=np.inf)
 
 
 def _excused(
@@ -155,13 +165,14 @@ def _probes(eager: _Eager) -> range:
     return range(0, len(eager.images), -(-len(eager.images) // PROBE_IMAGES))
 
 
-def _forced_gaps(session: Any, eager: _Eager) -> list[float]:
-    """For every exit the largest difference of its logits, infinite where the file leaves elsewhere."""
-    gaps = []
+def _forced_gaps(session: Any, eager: _Eager) -> NDArray[np.float64]:
+    """(N,), of a few images the largest difference over all exits, infinite where the file leaves elsewhere; else 0."""
+    gaps = np.zeros(len(eager.images))
     for exit in range(eager.exits):
         for i in _probes(eager):
             logits, taken = run(session, eager.images[i], forced(exit, eager.exits))
-            gaps.append(_gap(eager.logits[i, exit], logits) if taken == exit else np.inf)
+            found = _gaps(eager.logits[i : i + 1, exit], logits[None])[0] if taken == exit else np.inf
+            gaps[i] = max(gaps[i], found)
     return gaps
 
 
