@@ -14,7 +14,7 @@ from offramp.data import Task
 from offramp.progress import tell
 from offramp.recipe import Budget, Recipe, RecipeError, differences
 from offramp.run_folder import RunFolder, read_json, write_json, write_text
-from offramp.spaces import SearchSpace
+from offramp.spaces import SearchSpace, options_of
 from offramp.spaces import space as space_of
 
 _MAY_CHANGE = (
@@ -128,15 +128,16 @@ def claim_weights(recipe: Recipe, task: Task, space: SearchSpace) -> None:
     """Refuse a supernet of another kind of backbone than `space` has, or one that learned from images held out here.
 
     Raises:
-        RecipeError: the run that `supernet.init` names has such a one.
+        RecipeError: the run that `supernet.init` names, or whose network it names, has such a one.
     """
     kind, _, path = (recipe.supernet.init or "").partition(":")
-    there = RunFolder(path)
-    if kind != "run" or not there.recipe.exists() or not there.data.exists():
+    there = RunFolder(path if kind == "run" else Path(path).parent.parent)  # a run's chosen/NAME
+    if kind not in ("run", "network") or not there.recipe.exists() or not there.data.exists():
         return
     other, then = Recipe.load(there.recipe, stored=True), read_json(there.data, ["name", "fingerprint"])
     problems = []
-    if other.space.name != space.name and not (space.once_for_all and _once_for_all(other)):
+    alike = other.space.name == space.name or (space.once_for_all and _once_for_all(other))
+    if kind == "run" and not alike:
         problems.append(
             f"{path} has space {other.space.name!r}, whose backbone is not that of {space.name!r}; "
             "take a run of the same space (nachos, edanas and aebnas have one backbone)"
@@ -156,8 +157,11 @@ def _once_for_all(recipe: Recipe) -> bool:
 
 
 def rooted(recipe: Recipe) -> Recipe:
-    """With every path that it names in full, so that the run's folder can be used from anywhere."""
+    """With every path that it names in full, so that the run's folder can be used from anywhere, and the network that
+    [space] names in place of its file."""
     changes: dict[str, Any] = {}
+    if settled := options_of(recipe.space.name, recipe.space.options).settled():
+        changes["space"] = recipe.space.model_copy(update=settled)
     if (root := recipe.data.root) is not None:
         changes["data"] = recipe.data.model_copy(update={"root": _full(root)})
     if (init := recipe.supernet.init) is not None:

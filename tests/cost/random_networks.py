@@ -20,6 +20,7 @@ from offramp.architecture import (
 )
 from offramp.nn import EarlyExitNet
 from offramp.spaces import SPACES, space
+from own_backbone import needed
 
 INPUTS = [(3, 32, 32), (1, 8, 8), (3, 48, 40), (3, 224, 224)]
 
@@ -82,7 +83,7 @@ def samples() -> list:
     found = [("by-hand", by_hand()), ("by-the-papers", by_the_papers())]
     for name in SPACES:
         for shape in INPUTS:
-            of = space(name, shape, classes=7)
+            of = space(name, shape, classes=7, **needed(name))
             some = [of.sample(seed) for seed in range(2 if shape[1] == 224 else 6)] + [of.smallest(), of.largest()]
             found += [(f"{name}-{shape[1]}-{i}", architecture) for i, architecture in enumerate(some)]
     return [pytest.param(architecture, id=label) for label, architecture in found]

@@ -9,12 +9,13 @@ from tiny_networks import SPACE, images, lively, three_exits
 from offramp.nn import build
 from offramp.policy import MEASURES, Policy, ScoreTable
 from offramp.spaces import SPACES, space
+from own_backbone import needed
 
 
 @pytest.mark.parametrize("shape", [(3, 16, 16), (1, 8, 8), (3, 13, 21)])
 @pytest.mark.parametrize("name", SPACES)
 def test_logits_of_every_exit(name, shape):
-    found = space(name, shape, classes=5)
+    found = space(name, shape, classes=5, **needed(name))
     for architecture in [*(found.sample(seed) for seed in range(3)), found.smallest()]:
         net = build(architecture, 0).eval()
         with torch.inference_mode():

@@ -81,11 +81,11 @@ def test_classifiers_of_other_classes_stay(stored):
 
 
 def test_what_cannot_be_used_is_refused(stored, tmp_path):
-    with pytest.raises(ValueError, match="nothing cannot be read as a supernet's weights"):
+    with pytest.raises(ValueError, match="nothing cannot be read as weights"):
         load_shared(of("offramp", 0), tmp_path / "nothing")
     (tmp_path / "noise").write_bytes(b"noise" * 100)
     with pytest.raises(ValueError, match="noise cannot be read"):
         load_shared(of("offramp", 0), tmp_path / "noise")
     save_file({"weights.other": torch.zeros(3)}, tmp_path / "other")
-    with pytest.raises(ValueError, match="shares; take a run of a space that has the same backbone"):
+    with pytest.raises(ValueError, match="shares; take those of a network or run that has the same backbone"):
         load_shared(of("offramp", 0), tmp_path / "other")

@@ -5,6 +5,7 @@ from recipe_mistakes import MINIMAL, problems
 
 from offramp.recipe import Recipe
 from offramp.spaces import SPACES, space
+from own_backbone import needed
 
 
 def test_a_way_to_set_thresholds_is_checked():
@@ -23,7 +24,7 @@ def test_the_papers_grid_needs_margins_and_a_target_of_mean_macs():
     assert Recipe.parse(MINIMAL + 'measures = ["margin"]\nthresholds = "grid"').policy.thresholds == "grid"
 
 
-GATED = [name for name in SPACES if space(name, (3, 32, 32), 10).largest().gated]
+GATED = [name for name in SPACES if space(name, (3, 32, 32), 10, **needed(name)).largest().gated]
 
 
 def gates_of(name: str) -> str:

@@ -15,6 +15,7 @@ from offramp.architecture import Architecture, Precision
 from offramp.layers import layers
 from offramp.nn import Supernet
 from offramp.spaces import SPACES, Candidate, SearchSpace, options_of, space
+from own_backbone import NEEDED, needed
 
 PAIRS = ((4, 8), (8, 4), (8, 8), (32, 32))
 TWO: dict[str, Any] = {
@@ -31,6 +32,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "edanas": SMALL,
     "aebnas": SMALL | {"resolutions": (24, 32)},
     "zniber": {"width": 0.25, "exits": (0, 4)},
+    "fixed": {**NEEDED["fixed"], "exits": (0, 2), "branch_depths": (0, 1), "branch_widths": (16,)},
 }
 FLOAT_FIRST = [name for name in SPACES if name != "zniber"]
 every_space = pytest.mark.parametrize("name", SPACES)
@@ -54,8 +56,8 @@ def test_without_the_option_everything_is_as_it_was(name):
     assert all(pair_of(a) == (32, 32) for a in (plain.smallest(), plain.largest(), plain.sample(0), *plain.cover()))
     # What a supernet's file and a study are named by.
     for options in ({}, {"bits": ((32, 32),)}):
-        assert "bits" not in options_of(name, options).model_dump(mode="json")
-    assert options_of(name, {"bits": ((8, 8),)}).model_dump(mode="json")["bits"] == [[8, 8]]
+        assert "bits" not in options_of(name, needed(name) | options).model_dump(mode="json")
+    assert options_of(name, needed(name) | {"bits": ((8, 8),)}).model_dump(mode="json")["bits"] == [[8, 8]]
 
 
 def test_the_paper_s_space_keeps_its_five_pairs_and_their_gene():
@@ -104,6 +106,15 @@ COUNTED: dict[str, dict[str, Any]] = {
     | {"expansions": (2,), "thresholds": (1.0,), "resolutions": (32, 40), "branch_modules": (1,), "branch_sizes": (8,)}
     | {"branch_kernels": (3,)},
     "zniber": {"exits": (2, 3)},
+    "fixed": {
+        **NEEDED["fixed"],
+        "exits": (1, 2),
+        "branch_depths": (0, 1),
+        "branch_operators": ("conv",),
+        "branch_widths": (16, 32),
+        "poolings": ("avg1", "max1"),
+        "max_exits": 2,
+    },
 }
 
 

@@ -10,11 +10,12 @@ from offramp.layers import layers
 from offramp.nn import EarlyExitNet
 from offramp.nn.supernet import shared_name
 from offramp.spaces import SPACES, Candidate, SearchSpace, space
+from own_backbone import needed
 
 INPUTS = [(3, 32, 32), (1, 8, 8), (1, 7, 12), (3, 48, 40)]
 BITS = ((4, 8), (8, 8), (32, 32))
-MADE = {(name, shape): space(name, shape, classes=10) for name in SPACES for shape in INPUTS}
-MADE |= {(f"{name} at bits", (1, 8, 8)): space(name, (1, 8, 8), classes=10, bits=BITS) for name in SPACES}
+MADE = {(name, shape): space(name, shape, classes=10, **needed(name)) for name in SPACES for shape in INPUTS}
+MADE |= {(f"{name} at bits", (1, 8, 8)): space(name, (1, 8, 8), 10, bits=BITS, **needed(name)) for name in SPACES}
 spaces = st.sampled_from(list(MADE.values()))
 every_space = pytest.mark.parametrize("found", MADE.values(), ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in MADE])
 few = settings(max_examples=40, deadline=None)

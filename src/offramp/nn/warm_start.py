@@ -1,4 +1,4 @@
-"""A supernet that begins with the weights of another one."""
+"""A supernet that begins with the weights of another one, or of one network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from offramp.nn.supernet import Supernet, transformed
+from offramp.architecture import Architecture
+from offramp.nn.quantize import is_quantized
+from offramp.nn.supernet import Supernet, shared_name, transformed
 
 
 def load_shared(supernet: Supernet, path: str | Path) -> list[str]:
@@ -21,20 +23,47 @@ def load_shared(supernet: Supernet, path: str | Path) -> list[str]:
     Raises:
         ValueError: the file cannot be read, or no tensor of it has a name and rank that this space knows.
     """
+    stored = _read(Path(path))
+    return _taken(supernet, {key.removeprefix("weights."): tensor for key, tensor in stored.items()}, path)
+
+
+def load_network(supernet: Supernet, folder: str | Path) -> list[str]:
+    """Put the weights of one network in float, a folder's `architecture.json` and `weights.safetensors`, into
+    `supernet`; gives the names that were not found there.
+
+    As `load_shared`: layers at the same place of the same stage begin alike, as far as both reach.
+
+    Raises:
+        ValueError: a file cannot be read, the network is one of few bits, or it shares nothing with this space.
+    """
+    try:
+        architecture = Architecture.load(Path(folder, "architecture.json"))
+    except OSError as error:
+        raise ValueError(f"{folder} holds no network: {error}") from error
+    if is_quantized(architecture.precision):
+        raise ValueError(f"{folder} holds a network of few bits, whose batch norm is folded; take one in float")
+    stored = _read(Path(folder, "weights.safetensors"))
+    return _taken(supernet, {shared_name(architecture, key): tensor for key, tensor in stored.items()}, folder)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        stored = load_file(path)
+        return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} cannot be read as a supernet's weights: {error}") from error
-    weights = {key.removeprefix("weights."): tensor for key, tensor in stored.items()}
+        raise ValueError(f"{path} cannot be read as weights: {error}") from error
+
+
+def _taken(supernet: Supernet, weights: Mapping[str, Tensor], path: str | Path) -> list[str]:
+    """Copy what fits; gives the names that `weights` lack."""
     found = {name: _shrunk(supernet, name, weights) for name in supernet.weights if name in weights}
     fitting = {name: tensor for name, tensor in found.items() if _fits(name, supernet.weights[name], tensor)}
     if not fitting:
         raise ValueError(
-            f"{path} holds no weights that space {supernet.space.name!r} shares; take a run of a space that has "
-            "the same backbone"
+            f"{path} holds no weights that space {supernet.space.name!r} shares; take those of a network or run that "
+            "has the same backbone"
         )
     with torch.no_grad():
         for name, tensor in fitting.items():

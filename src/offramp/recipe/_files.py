@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from offramp.recipe._recipe import Recipe
 
 
+_NEEDED = {
+    "ofa": ([""], "path of a checkpoint"),
+    "run": (["supernet.safetensors"], "folder of a run whose supernet is trained"),
+    "network": (["architecture.json", "weights.safetensors"], "folder of a network, such as DIR/chosen/NAME of a run"),
+}
+
+
 def absent(recipe: Recipe) -> list[str]:
     """What is not there, as lines."""
     return [line for check in (_images, _weights, _compiler, _architectures) for line in answers(check, recipe)]
@@ -32,11 +39,12 @@ def _weights(recipe: Recipe) -> list[str]:
         return []
     kind, _, named = init.partition(":")
     path = Path(named).expanduser()
-    path = path if kind == "ofa" else path / "supernet.safetensors"
-    if path.is_file():
-        return []
-    wanted = "path of a checkpoint" if kind == "ofa" else "folder of a run whose supernet is trained"
-    return [f"supernet.init: there is no file {str(path)!r}; give the {wanted}"]
+    files, wanted = _NEEDED[kind]
+    return [
+        f"supernet.init: there is no file {str(path / file)!r}; give the {wanted}"
+        for file in files
+        if not (path / file).is_file()
+    ]
 
 
 def _architectures(recipe: Recipe) -> list[str]:

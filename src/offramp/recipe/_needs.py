@@ -11,7 +11,7 @@ from offramp.cost import device as find_device
 from offramp.policy import GATE_MEASURES, MEASURES
 from offramp.recipe._partial import answers
 from offramp.search import METRICS
-from offramp.spaces import SearchSpace, space
+from offramp.spaces import SearchSpace, options_of, space
 
 if TYPE_CHECKING:
     from offramp.recipe._budget import Budget
@@ -221,4 +221,5 @@ def _gated(recipe: Recipe) -> bool:
 
 def _space(recipe: Recipe) -> SearchSpace:
     """The space for some images: their shape is not known yet, and neither gates nor genes' names depend on it."""
-    return space(recipe.space.name, (3, 32, 32), 10, **recipe.space.options)
+    example = options_of(recipe.space.name, recipe.space.options).example
+    return space(recipe.space.name, example, 10, **recipe.space.options)

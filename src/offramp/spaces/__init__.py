@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel
-
+from offramp.spaces._bits import SpaceOptions
 from offramp.spaces.aebnas import AebnasOptions, AebnasSpace
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 from offramp.spaces.edanas import EdanasOptions, EdanasSpace
+from offramp.spaces.fixed import FixedOptions, FixedSpace
 from offramp.spaces.nachos import NachosOptions, NachosSpace
 from offramp.spaces.offramp import OfframpOptions, OfframpSpace
 from offramp.spaces.zniber import ZniberOptions, ZniberSpace
 
 _Make = Callable[[tuple[int, int, int], int, Any], SearchSpace]
-_SPACES: dict[str, tuple[_Make, type[BaseModel]]] = {
+_SPACES: dict[str, tuple[_Make, type[SpaceOptions]]] = {
     "offramp": (OfframpSpace, OfframpOptions),
     "nachos": (NachosSpace, NachosOptions),
     "edanas": (EdanasSpace, EdanasOptions),
     "aebnas": (AebnasSpace, AebnasOptions),
     "zniber": (ZniberSpace, ZniberOptions),
+    "fixed": (FixedSpace, FixedOptions),
 }
 SPACES = tuple(_SPACES)
 
@@ -31,6 +32,8 @@ __all__ = [
     "Candidate",
     "EdanasOptions",
     "EdanasSpace",
+    "FixedOptions",
+    "FixedSpace",
     "Gene",
     "Genotype",
     "NachosOptions",
@@ -38,6 +41,7 @@ __all__ = [
     "OfframpOptions",
     "OfframpSpace",
     "SearchSpace",
+    "SpaceOptions",
     "ZniberOptions",
     "ZniberSpace",
     "options_class",
@@ -60,7 +64,7 @@ def space(
     return make((channels, height, width), classes, options_of(name, options))
 
 
-def options_of(name: str, options: dict[str, Any]) -> BaseModel:
+def options_of(name: str, options: dict[str, Any]) -> SpaceOptions:
     """The checked options of space `name`.
 
     Raises:
@@ -69,12 +73,12 @@ def options_of(name: str, options: dict[str, Any]) -> BaseModel:
     return options_class(name)(**options)
 
 
-def options_class(name: str) -> type[BaseModel]:
+def options_class(name: str) -> type[SpaceOptions]:
     """What the options of space `name` are an instance of."""
     return _find(name)[1]
 
 
-def _find(name: str) -> tuple[_Make, type[BaseModel]]:
+def _find(name: str) -> tuple[_Make, type[SpaceOptions]]:
     if name not in _SPACES:
         raise ValueError(f"space is {name!r}; known are {', '.join(SPACES)}")
     return _SPACES[name]

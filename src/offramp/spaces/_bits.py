@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -32,8 +32,9 @@ def _pairs(given: object) -> object:
 Pairs = Annotated[tuple[tuple[Bits, Bits], ...], BeforeValidator(_pairs), AfterValidator(_computable)]
 
 
-class BitsOptions(BaseModel):
-    """`bits` lists pairs, backbone and branches; float alone stays out of the dump, on which identities depend."""
+class SpaceOptions(BaseModel):
+    """What all spaces' options have: `bits` lists pairs, backbone and branches. Float alone stays out of the dump, on
+    which identities depend."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +43,15 @@ class BitsOptions(BaseModel):
         exclude_if=lambda pairs: pairs == FLOAT,
         description="pairs, backbone and branches, weights and activations alike; 32 is float",
     )
+
+    @property
+    def example(self) -> tuple[int, int, int]:
+        """The shape of some images that the space suits."""
+        return 3, 32, 32
+
+    def settled(self) -> dict[str, Any]:
+        """Options that name files, with what these hold in place of their paths, so that a run outlives them."""
+        return {}
 
 
 def precision_of(pair: Pair) -> Precision:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from offramp.architecture import Activation, Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
-from offramp.spaces._bits import BitsOptions
+from offramp.spaces._bits import SpaceOptions
 from offramp.spaces._check import Ascending
 from offramp.spaces.base import Candidate, Gene, SearchSpace
 
@@ -29,7 +29,7 @@ _SQUEEZE = (False, True, False, True, True)
 _ACTIVATIONS: tuple[Activation, ...] = ("relu", "relu", "hardswish", "hardswish", "hardswish")
 
 
-class BackboneOptions(BitsOptions):
+class BackboneOptions(SpaceOptions):
     """Bits, and what may be chosen in the backbone, ascending and without repetition; `width` scales every layer's
     channels.
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from itertools import product
-from typing import Annotated, Any, Literal
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from offramp.architecture import Activation, Architecture, Bottleneck, Branch, Conv, Separable, Stage
-from offramp.layers import Shape, branch_layers, layers
-from offramp.spaces._bits import BitsOptions
-from offramp.spaces._check import Ascending, Distinct, checked
+from offramp.architecture import Activation, Architecture, Bottleneck, Conv, Stage
+from offramp.layers import layers
+from offramp.spaces._bits import SpaceOptions
+from offramp.spaces._branches import (
+    SMALLEST_MAP,
+    BranchOptions,
+    branch_count,
+    branch_genes,
+    branch_of,
+    cover_kinds,
+    exit_ways,
+    extreme_branch,
+    read_branch,
+)
+from offramp.spaces._check import Ascending, checked
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 
-BranchOperator = Literal["pointwise", "separable", "conv"]
-Pooling = Literal["avg1", "max1", "avg2"]
-_SMALLEST_MAP = 4  # no stage halves its map below this
 
-
-class OfframpOptions(BitsOptions):
-    """What may be chosen in the space; lists are ascending and without repetition.
-
-    `widths`, `depths` have one list per stage. `strides` is fixed per stage; a stride of 2 is left out where the map
-    would become smaller than 4x4, so that the space suits any input size. `bits` are those of `BitsOptions`.
-    """
+class _BackboneOptions(SpaceOptions):
+    """What the backbone may be; see `OfframpOptions`."""
 
     stem_strides: Ascending[Literal[1, 2]] = Field((1, 2), description="of the first convolution")
     stem_widths: Ascending[PositiveInt] = Field((8, 12, 16, 24), description="its channels")
@@ -46,23 +48,23 @@ class OfframpOptions(BitsOptions):
     activations: tuple[Activation, ...] = Field(
         ("relu", "relu", "hardswish", "hardswish", "hardswish"), description="of each stage"
     )
-    branch_depths: Ascending[Annotated[int, Field(ge=0, le=3)]] = Field(
-        (0, 1, 2, 3), description="layers of a branch, 0 to 3"
-    )
-    branch_operators: Distinct[BranchOperator] = Field(("pointwise", "separable", "conv"), description="of its layers")
-    branch_widths: Ascending[PositiveInt] = Field((16, 32, 64, 128), description="their channels")
-    poolings: Distinct[Pooling] = Field(
-        ("avg1", "max1", "avg2"), description="before a branch's classifier, and the size pooled to"
-    )
-    max_exits: PositiveInt = Field(default=5, description="exits of a candidate at most, the final one counted")
 
     @model_validator(mode="after")
-    def _consistent(self) -> OfframpOptions:
+    def _consistent(self) -> _BackboneOptions:
         per_stage = {name: len(getattr(self, name)) for name in ("widths", "depths", "strides", "activations")}
         if not self.widths or len(set(per_stage.values())) != 1:
             counts = ", ".join(f"{name} has {count}" for name, count in per_stage.items())
             raise ValueError(f"every stage needs one entry in each of these: {counts}")
         return self
+
+
+class OfframpOptions(BranchOptions, _BackboneOptions):
+    """What may be chosen in the space; lists are ascending and without repetition.
+
+    `widths`, `depths` have one list per stage. `strides` is fixed per stage; a stride of 2 is left out where the map
+    would become smaller than 4x4, so that the space suits any input size. `bits` are those of `SpaceOptions`, what
+    concerns branches is of `BranchOptions`.
+    """
 
 
 class OfframpSpace(SearchSpace):
@@ -89,7 +91,7 @@ class OfframpSpace(SearchSpace):
 
     @property
     def _stem_may_halve(self) -> bool:
-        return min(self.input[1:]) // 2 >= _SMALLEST_MAP
+        return min(self.input[1:]) // 2 >= SMALLEST_MAP
 
     def decode(self, genotype: Sequence[int]) -> Candidate:
         """See `SearchSpace.decode`."""
@@ -109,12 +111,8 @@ class OfframpSpace(SearchSpace):
         backbone = len(o.stem_widths) * (len(o.stem_strides) if self._stem_may_halve else 1)
         for widths, depths in zip(o.widths, o.depths):
             backbone *= len(widths) * len(o.squeeze_excite) * sum(per_block**depth for depth in depths)
-        layered = sum(len(o.branch_operators) ** depth for depth in o.branch_depths if depth)
-        branches = len(o.poolings) * ((0 in o.branch_depths) + len(o.branch_widths) * layered)
-        ways = [1]  # ways[n]: choices of n early exits among the stages so far
-        for _ in range(self.stages - 1):
-            ways = [a + b * branches for a, b in zip([*ways, 0], [0, *ways])]
-        return len(self.bits) * backbone * sum(ways[: o.max_exits]) * branches
+        branches = branch_count(o)
+        return len(self.bits) * backbone * exit_ways(self.stages - 1, o.max_exits - 1, branches) * branches
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`."""
@@ -126,15 +124,9 @@ class OfframpSpace(SearchSpace):
 
     def cover(self) -> list[Architecture]:
         """See `SearchSpace.cover`: the largest backbone with every kind of branch."""
-        values, found = self._values(-1), []
-        for depth in self.options.branch_depths:
-            for operator in self.options.branch_operators if depth else self.options.branch_operators[:1]:
-                for pool in self.options.poolings:
-                    kind: dict[str, Any] = {"exit.depth": depth, "exit.pool": pool}
-                    kind |= {f"exit.{j}.operator": operator for j in range(depth)}
-                    branch = {f"{i}.{name}": value for i in range(self.stages) for name, value in kind.items()}
-                    found.append(self._build(values | branch, all_exits=True))
-        return found
+        values = self._values(-1)
+        every = [cover_kinds(self.options, i) for i in range(self.stages)]
+        return [self._build(values | dict(ChainMap(*kinds)), all_exits=True) for kinds in zip(*every)]
 
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
         """See `SearchSpace.sandwich`; branches are drawn at random for the largest and the smallest backbone too."""
@@ -152,26 +144,13 @@ class OfframpSpace(SearchSpace):
         ]
 
     def _extreme(self, index: int, pick: Callable[..., Any]) -> dict[str, Any]:
-        """Every gene at choice `index`, but depth, operators and pooling of each branch as `pick` has it of their MACs.
-
-        A strided convolution spares the layers behind it more than it costs, so that no order of the choices will do.
-        """
-        values = self._values(index)
+        """Every gene at choice `index`, but depth, operators and pooling of each branch as `pick` has it of their
+        MACs."""
+        values, o = self._values(index), self.options
         for i, stage in enumerate(layers(self._build(values, all_exits=True))):
-            kinds = [values | kind for kind in self._kinds(i)]
-            values = pick(kinds, key=partial(self._branch_macs, i, stage.backbone[-1].shape_out))
+            shape = stage.backbone[-1].shape_out
+            values = extreme_branch(o, values, i, shape, o.activations[i], self.classes, pick)
         return values
-
-    def _branch_macs(self, i: int, shape: Shape, values: Mapping[str, Any]) -> int:
-        branch = _branch(values, i, min(shape[1:]), self.options.activations[i])
-        return sum(layer.macs for layer in branch_layers(branch, shape, self.classes))
-
-    def _kinds(self, i: int) -> Iterator[dict[str, Any]]:
-        o = self.options
-        for depth in o.branch_depths:
-            for pool, *operators in product(o.poolings, *[o.branch_operators] * depth):
-                chosen = {f"{i}.exit.{j}.operator": operator for j, operator in enumerate(operators)}
-                yield {f"{i}.exit.depth": depth, f"{i}.exit.pool": pool} | chosen
 
     def _values(self, index: int) -> dict[str, Any]:
         return {gene.name: gene.choices[index] for gene in self.genes}
@@ -184,7 +163,7 @@ class OfframpSpace(SearchSpace):
         size = -(-size // stem_stride)
         early = self.stages - 1 if all_exits else o.max_exits - 1
         for i in range(self.stages):
-            stride = o.strides[i] if size // 2 >= _SMALLEST_MAP else 1
+            stride = o.strides[i] if size // 2 >= SMALLEST_MAP else 1
             size = -(-size // stride)
             blocks: list[Any] = [] if i else [stem]
             for j in range(values[f"{i}.depth"]):
@@ -194,7 +173,7 @@ class OfframpSpace(SearchSpace):
             present = last or (early > 0 and (all_exits or values[f"{i}.exit"]))
             early -= present
             stages.append(
-                Stage(blocks=tuple(blocks), exit=_branch(values, i, size, o.activations[i]) if present else None)
+                Stage(blocks=tuple(blocks), exit=branch_of(values, i, size, o.activations[i]) if present else None)
             )
         precision = self.precision(values)
         return Architecture(input=self.input, classes=self.classes, stages=tuple(stages), precision=precision)
@@ -208,9 +187,7 @@ def _genes(o: OfframpOptions) -> list[Gene]:
             genes += [Gene(f"{i}.{j}.kernel", o.kernels), Gene(f"{i}.{j}.expansion", o.expansions)]
         if i < len(o.widths) - 1:
             genes.append(Gene(f"{i}.exit", (False, True)))
-        genes += [Gene(f"{i}.exit.depth", o.branch_depths), Gene(f"{i}.exit.width", o.branch_widths)]
-        genes.append(Gene(f"{i}.exit.pool", o.poolings))
-        genes += [Gene(f"{i}.exit.{j}.operator", o.branch_operators) for j in range(max(o.branch_depths))]
+        genes += branch_genes(o, i)
     return genes
 
 
@@ -219,19 +196,6 @@ def _bottleneck(values: Mapping[str, Any], i: int, j: int, width: int, stride: i
     squeeze = max(8, hidden // 4) if values[f"{i}.squeeze"] else 0
     out, kernel = values[f"{i}.width"], values[f"{i}.{j}.kernel"]
     return Bottleneck(out=out, hidden=hidden, kernel=kernel, stride=stride, squeeze=squeeze, act=act)
-
-
-def _branch(values: Mapping[str, Any], i: int, size: int, act: Activation) -> Branch:
-    blocks: list[Any] = []
-    for j in range(values[f"{i}.exit.depth"]):
-        operator, out = values[f"{i}.exit.{j}.operator"], values[f"{i}.exit.width"]
-        # Branches shrink large maps quickly: what an exit needs is a summary, and a cheap one.
-        stride = 2 if operator != "pointwise" and size // 2 >= _SMALLEST_MAP else 1
-        size = -(-size // stride)
-        kind = Separable if operator == "separable" else Conv
-        blocks.append(kind(out=out, kernel=1 if operator == "pointwise" else 3, stride=stride, act=act))
-    pool = values[f"{i}.exit.pool"]
-    return Branch(blocks=tuple(blocks), pool=pool[:3], grid=int(pool[3]))
 
 
 def _read(architecture: Architecture) -> dict[str, Any]:
@@ -249,16 +213,6 @@ def _read(architecture: Architecture) -> dict[str, Any]:
             values |= {f"{i}.{j}.kernel": block.kernel, f"{i}.{j}.expansion": block.hidden // width}
             width = block.out
         if stage.exit is not None:
-            values |= _read_branch(stage.exit, i, last=i == len(architecture.stages) - 1)
-    return values
-
-
-def _read_branch(branch: Branch, i: int, last: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {} if last else {f"{i}.exit": True}
-    values |= {f"{i}.exit.depth": len(branch.blocks), f"{i}.exit.pool": f"{branch.pool}{branch.grid}"}
-    for j, block in enumerate(branch.blocks):
-        if not isinstance(block, Conv | Separable):
-            continue
-        operator = "separable" if isinstance(block, Separable) else "conv" if block.kernel > 1 else "pointwise"
-        values |= {f"{i}.exit.width": block.out, f"{i}.exit.{j}.operator": operator}
+            early = {f"{i}.exit": True} if i < len(architecture.stages) - 1 else {}
+            values |= early | read_branch(stage.exit, i)
     return values

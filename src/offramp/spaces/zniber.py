@@ -10,7 +10,7 @@ from pydantic import Field
 
 from offramp.architecture import Architecture, Block, Bottleneck, Branch, Conv, Dense, Stage
 from offramp.layers import Shape, branch_layers, stage_layers
-from offramp.spaces._bits import BitsOptions, Pair, Pairs, precision_of
+from offramp.spaces._bits import Pair, Pairs, SpaceOptions, precision_of
 from offramp.spaces._check import Ascending, AscendingOrEmpty, Distinct, checked
 from offramp.spaces._mobilenet import make_divisible
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
@@ -27,7 +27,7 @@ _GRID = 4
 _LAST = len(_WIDTHS) - 1
 
 
-class ZniberOptions(BitsOptions):
+class ZniberOptions(SpaceOptions):
     """What may be chosen in the space; lists are ascending and without repetition.
 
     `width` scales the backbone's channels, which are rounded to multiples of 8; 1 is the paper's. `bits` lists pairs,

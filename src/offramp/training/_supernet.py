@@ -10,7 +10,7 @@ from torch import Tensor
 from offramp.architecture import Precision
 from offramp.nn import Supernet
 from offramp.nn.ofa import load_ofa
-from offramp.nn.warm_start import load_shared
+from offramp.nn.warm_start import load_network, load_shared
 from offramp.progress import Silent, Tracker, tell
 from offramp.spaces import SearchSpace
 from offramp.training._fit import Images, Loss, fit, pick_device
@@ -40,7 +40,7 @@ def train_supernet(
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
         OfaError: `settings.init` names a checkpoint that does not hold this space's weights.
-        ValueError: it names a run whose supernet shares none of them.
+        ValueError: it names a run whose supernet, or a network that shares none of them.
     """
     supernet = Supernet(space, seed)
     if settings.init is not None:
@@ -80,10 +80,14 @@ def train_supernet(
 
 
 def _begin(supernet: Supernet, init: str) -> None:
-    """Put in the weights that `init` names: "ofa:PATH" or "run:FOLDER"."""
+    """Put in the weights that `init` names: "ofa:PATH", "run:FOLDER" or "network:FOLDER"."""
     kind, _, path = init.partition(":")
     if kind == "ofa":
         load_ofa(supernet, path)
         return
-    new, count = load_shared(supernet, Path(path, "supernet.safetensors")), len(supernet.weights)
+    if kind == "network":
+        new = load_network(supernet, path)
+    else:
+        new = load_shared(supernet, Path(path, "supernet.safetensors"))
+    count = len(supernet.weights)
     tell(f"supernet: {count - len(new)} of {count} tensors begin as in {path}, the others at random")

@@ -50,8 +50,9 @@ class SupernetSettings(DistilSettings):
     )
     init: str | None = _optional(
         None,
-        pattern=r"^(ofa|run):.+",
-        description='"ofa:PATH" begins with a Once-for-All checkpoint, "run:FOLDER" with the supernet of another run',
+        pattern=r"^(ofa|run|network):.+",
+        description='"ofa:PATH" begins with a Once-for-All checkpoint, "run:FOLDER" with the supernet of another run, '
+        '"network:FOLDER" with one network, as in chosen/NAME',
     )
     randoms: NonNegativeInt = Field(1, description="random backbones per step")
     variants: NonNegativeInt = Field(2, description="further branches that every exit of a step's backbones trains")
