@@ -14,7 +14,7 @@ from offramp.data import Task
 from offramp.progress import tell
 from offramp.recipe import Budget, Recipe, RecipeError, differences
 from offramp.run_folder import RunFolder, read_json, write_json, write_text
-from offramp.spaces import SearchSpace, options_of
+from offramp.spaces import SearchSpace, options_of, with_full_path
 from offramp.spaces import space as space_of
 
 _MAY_CHANGE = (
@@ -160,8 +160,8 @@ def rooted(recipe: Recipe) -> Recipe:
     """With every path that it names in full, so that the run's folder can be used from anywhere, and the network that
     [space] names in place of its file."""
     changes: dict[str, Any] = {}
-    if settled := options_of(recipe.space.name, recipe.space.options).settled():
-        changes["space"] = recipe.space.model_copy(update=settled)
+    settled = options_of(recipe.space.name, recipe.space.options).settled()
+    changes["space"] = recipe.space.model_copy(update={"name": with_full_path(recipe.space.name), **settled})
     if (root := recipe.data.root) is not None:
         changes["data"] = recipe.data.model_copy(update={"root": _full(root)})
     if (init := recipe.supernet.init) is not None:
@@ -174,7 +174,7 @@ def rooted(recipe: Recipe) -> Recipe:
             for budget in recipe.deliver.budgets
         )  # fmt: skip
         changes["deliver"] = recipe.deliver.model_copy(update={"budgets": budgets})
-    return recipe.model_copy(update=changes) if changes else recipe
+    return recipe.model_copy(update=changes)
 
 
 def _full(path: str) -> str:

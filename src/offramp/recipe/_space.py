@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from offramp.recipe._partial import read
-from offramp.recipe._section import one_of
-from offramp.spaces import SPACES, options_class
+from offramp.spaces import SPACES, is_own, options_class, own_space
+
+
+def _known(name: object) -> object:
+    if isinstance(name, str) and is_own(name):
+        own_space(name)
+    elif name not in SPACES:
+        raise ValueError(f"{name!r} is unknown; allowed are {', '.join(SPACES)}, or FILE.py:CLASS for one of your own")
+    return name
+
+
+_known.allowed = SPACES  # type: ignore[attr-defined]  # for the page of all keys
 
 
 class SpaceSection(BaseModel):
@@ -16,7 +26,10 @@ class SpaceSection(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: Annotated[str, one_of(SPACES)] = Field("offramp", description="whose options the other keys are, below")
+    name: Annotated[str, BeforeValidator(_known)] = Field(
+        "offramp",
+        description='whose options the other keys are, below, or "FILE.py:CLASS", "MODULE:CLASS", one of your own',
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -26,7 +39,10 @@ class SpaceSection(BaseModel):
 
 def wrong_options(section: object) -> list[str]:
     """Mistakes in the options of a section, read from TOML and not yet checked, as lines; none if its name is wrong."""
-    if not isinstance(section, dict) or section.get("name", "offramp") not in SPACES:
+    if not isinstance(section, dict):
         return []
-    options = {key: value for key, value in section.items() if key != "name"}
-    return read(options_class(section.get("name", "offramp")), options, "space", also=["name"])[1]
+    try:
+        kind = options_class(section.get("name", "offramp"))
+    except (TypeError, ValueError):
+        return []
+    return read(kind, {key: value for key, value in section.items() if key != "name"}, "space", also=["name"])[1]

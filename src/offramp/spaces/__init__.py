@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from offramp.spaces._bits import SpaceOptions
+from offramp.spaces._own import is_own, own_space, with_full_path
 from offramp.spaces.aebnas import AebnasOptions, AebnasSpace
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 from offramp.spaces.edanas import EdanasOptions, EdanasSpace
@@ -14,16 +15,11 @@ from offramp.spaces.nachos import NachosOptions, NachosSpace
 from offramp.spaces.offramp import OfframpOptions, OfframpSpace
 from offramp.spaces.zniber import ZniberOptions, ZniberSpace
 
-_Make = Callable[[tuple[int, int, int], int, Any], SearchSpace]
-_SPACES: dict[str, tuple[_Make, type[SpaceOptions]]] = {
-    "offramp": (OfframpSpace, OfframpOptions),
-    "nachos": (NachosSpace, NachosOptions),
-    "edanas": (EdanasSpace, EdanasOptions),
-    "aebnas": (AebnasSpace, AebnasOptions),
-    "zniber": (ZniberSpace, ZniberOptions),
-    "fixed": (FixedSpace, FixedOptions),
+_SPACES: dict[str, type[SearchSpace]] = {
+    made.name: made for made in (OfframpSpace, NachosSpace, EdanasSpace, AebnasSpace, ZniberSpace, FixedSpace)
 }
 SPACES = tuple(_SPACES)
+"""Names of the spaces that come with Offramp; `space` also takes "FILE.py:CLASS" and "MODULE:CLASS"."""
 
 __all__ = [
     "SPACES",
@@ -44,9 +40,12 @@ __all__ = [
     "SpaceOptions",
     "ZniberOptions",
     "ZniberSpace",
+    "is_own",
     "options_class",
     "options_of",
+    "own_space",
     "space",
+    "with_full_path",
 ]
 
 
@@ -55,12 +54,14 @@ def space(
 ) -> SearchSpace:
     """The search space `name` for images of shape `input` (channels, height, width).
 
+    `name` is one of `SPACES`, or a class of your own, as "FILE.py:CLASS" or "MODULE:CLASS".
+
     Raises:
-        ValueError: unknown name, or options that the space does not have or allow (a pydantic error that lists them
-        all).
+        ValueError: unknown name, a class that cannot be imported, or options that the space does not have or allow (a
+            pydantic error that lists them all).
     """
-    make, _ = _find(name)
     channels, height, width = input
+    make: Callable[..., SearchSpace] = _find(name)
     return make((channels, height, width), classes, options_of(name, options))
 
 
@@ -75,10 +76,12 @@ def options_of(name: str, options: dict[str, Any]) -> SpaceOptions:
 
 def options_class(name: str) -> type[SpaceOptions]:
     """What the options of space `name` are an instance of."""
-    return _find(name)[1]
+    return _find(name).Options
 
 
-def _find(name: str) -> tuple[_Make, type[SpaceOptions]]:
+def _find(name: str) -> type[SearchSpace]:
+    if is_own(name):
+        return own_space(name)
     if name not in _SPACES:
-        raise ValueError(f"space is {name!r}; known are {', '.join(SPACES)}")
+        raise ValueError(f"space is {name!r}; known are {', '.join(SPACES)}, or FILE.py:CLASS for one of your own")
     return _SPACES[name]

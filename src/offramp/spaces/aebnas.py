@@ -67,6 +67,7 @@ class AebnasSpace(SearchSpace):
     Images keep the task's size; the network begins by resizing them, unless they have the resolution already.
     """
 
+    Options = AebnasOptions
     name = "aebnas"
     once_for_all = True
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from offramp.architecture import Architecture, Precision
-from offramp.spaces._bits import FLOAT, Pair, precision_of
+from offramp.spaces._bits import FLOAT, Pair, SpaceOptions, precision_of
 
 Genotype = tuple[int, ...]
 """For every gene, in order, the index of its value among the gene's choices."""
@@ -38,6 +38,8 @@ class SearchSpace(ABC):
     equal candidates have equal canonical genotypes.
     """
 
+    Options: ClassVar[type[SpaceOptions]] = SpaceOptions
+    """What its options are an instance of: the third argument of its constructor, behind `input` and `classes`."""
     name: str
     input: tuple[int, int, int]
     classes: int

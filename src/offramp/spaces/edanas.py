@@ -36,6 +36,7 @@ class EdanasSpace(SearchSpace):
     An early exit on C channels is Once-for-All's own head in small: pointwise to 6 C, mean, hidden layer of 8 C.
     """
 
+    Options = EdanasOptions
     name = "edanas"
     once_for_all = True
 

@@ -101,6 +101,7 @@ class FixedSpace(SearchSpace):
         ValueError: the backbone does not suit images of this shape.
     """
 
+    Options = FixedOptions
     name = "fixed"
 
     def __init__(self, input: tuple[int, int, int], classes: int, options: FixedOptions) -> None:

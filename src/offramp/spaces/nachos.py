@@ -48,6 +48,7 @@ class NachosSpace(SearchSpace):
     layer of classes and gate. The final exit is Once-for-All's.
     """
 
+    Options = NachosOptions
     name = "nachos"
     once_for_all = True
 

@@ -76,6 +76,7 @@ class OfframpSpace(SearchSpace):
     of its layers j `i.exit.j.operator`. Where `max_exits` is exceeded, the exits nearest to the input stay.
     """
 
+    Options = OfframpOptions
     name = "offramp"
 
     def __init__(self, input: tuple[int, int, int], classes: int, options: OfframpOptions | None = None) -> None:

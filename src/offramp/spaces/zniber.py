@@ -62,6 +62,7 @@ class ZniberSpace(SearchSpace):
     one for all early exits (inactive without any), on the largest probability.
     """
 
+    Options = ZniberOptions
     name = "zniber"
     one_backbone = True
 
