@@ -1,6 +1,7 @@
 """A run for milliseconds on a measured device."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from offramp.layers import layers
 from offramp.pipeline import Run
 from offramp.policy import ScoreTable
 from offramp.recipe import Recipe, RecipeError
+from offramp.report import comparisons
 from offramp.spaces import space
 
 TINY = Path(__file__).with_name("tiny.toml")
@@ -33,12 +35,12 @@ def device_file(folder, leave_out=0):
     return path
 
 
-def recipe(path, *overrides):
+def recipe(path, *overrides, budget=BUDGET):
     asked = [
         f'hardware.device="{path}"', "policy.mean_macs=1e9", 'search.objectives=["error", "mean_latency_ms"]',
         "search.constraints=[]", "deliver.static_macs=[]", *overrides,
     ]  # fmt: skip
-    budgets = [f'deliver.budgets=[{{ name = "fast", mean_latency_ms = {BUDGET} }}]']
+    budgets = [f'deliver.budgets=[{{ name = "fast", mean_latency_ms = {budget} }}]']
     return Recipe.load(TINY, [*asked, *budgets], files=True)
 
 
@@ -60,6 +62,20 @@ def test_a_network_is_chosen_and_told_by_its_milliseconds(tmp_path):
         told = cost(Architecture(**trial["architecture"]), str(path)).leaving("latency_ms")
         assert trial["metrics"]["mean_latency_ms"] == pytest.approx(np.dot(trial["utilisation"], told))
     assert "mean latency" in run.folder.report.read_text()
+
+
+def test_the_end_compares_milliseconds_with_those_of_static_networks(tmp_path):
+    """Not MACs: by those, a network may look cheaper that is slower."""
+    asked = recipe(device_file(tmp_path), "deliver.static_macs=[4e4]", "search.baseline=false", budget=1)
+    run = Run.open(asked, tmp_path / "run")
+    run.carry_out()
+    (told,) = comparisons(run.folder.root)
+    (static,) = [name for name in run.folder.delivered() if name.name.startswith("static-")]
+    full = json.loads((static / "metrics.json").read_text())["latency_ms"]
+    reached = re.search(rf"as accurate as {static.name} \(.*latency is (\S+)\sms, .* than that one's \((\S+)\)", told)
+    assert reached
+    assert float(reached[2]) == pytest.approx(full, rel=0.02)
+    assert "MACs" not in told
 
 
 def test_layers_that_are_missing_are_told_before_anything_is_trained(tmp_path):

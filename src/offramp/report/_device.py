@@ -8,7 +8,7 @@ from typing import Any
 from offramp.report._delivered import Delivered, Group
 from offramp.report._numbers import count, less, percent, points, quantity, size
 from offramp.report._tables import Table
-from offramp.report._words import MAPPINGS
+from offramp.report._words import MAPPINGS, MEAN_COSTS
 
 
 def device_sentences(group: Group, baselines: Sequence[Group]) -> list[str]:
@@ -18,16 +18,19 @@ def device_sentences(group: Group, baselines: Sequence[Group]) -> list[str]:
 
 
 def _at_equal_accuracy(group: Group, static: Group) -> str:
-    """ET with thresholds for a static network's accuracy, or that it is not reached; empty if device or bits differ."""
-    if "et_avg" not in group.first.metrics or _counted(group.first) != _counted(static.first):
+    """Mean ET, or latency, with thresholds for a static network's accuracy, or that it is not reached; empty if device
+    or bits differ."""
+    what, metric, unit = _counting(group.first.metrics)
+    own = MEAN_COSTS[metric][0]
+    if own not in group.first.metrics or _counted(group.first) != _counted(static.first):
         return ""
-    accuracy, full = static.spread("test_accuracy"), static.spread("et_avg").mean
+    accuracy, full = static.spread("test_accuracy"), static.spread(own).mean
     beside = f"{static.name} ({accuracy.percent()}), a static network trained beside it at the same bits"
-    if (found := group.as_accurate(static, "et_avg")) is not None:
-        reached, et = found[0], found[1].mean
-        cut = f"{less(et / full)} than that one's ({quantity(full)})"
+    if (found := group.as_accurate(static, metric)) is not None:
+        reached, mean = found[0], found[1].mean
+        cut = f"{less(mean / full)} than that one's ({quantity(full)})"
         return (
-            f"With thresholds that are on select as accurate as {beside}, ET is {quantity(et, 'J x cycles')}, {cut}, "
+            f"With thresholds that are on select as accurate as {beside}, {what} is {quantity(mean, unit)}, {cut}, "
             f"and accuracy {reached.percent()}."
         )
     behind = accuracy.mean - group.spread("test_accuracy").mean
@@ -39,19 +42,23 @@ def _at_equal_accuracy(group: Group, static: Group) -> str:
     )
 
 
+def _counting(metrics: dict[str, Any]) -> tuple[str, str, str]:
+    """What is compared on the device, in words, as a mean cost, and its unit: ET, or latency where there is none."""
+    return ("ET", "et_avg", "J x cycles") if "et_avg" in metrics else ("latency", "mean_latency_ms", "ms")
+
+
 def _counted(network: Delivered) -> tuple[object, ...]:
-    """What two networks must share for their ET to be compared."""
+    """What two networks must share for their costs to be compared."""
     return network.metrics.get("device"), network.metrics.get("mapping"), network.architecture.precision
 
 
 def _against_references(group: Group) -> str:
-    """Mean ET, on an NPU mean latency."""
+    """Mean ET, or mean latency where no energies are known."""
     metrics = group.first.metrics
     if "device" not in metrics:
         return ""
-    what, own, unit, end = ("ET", "et_avg", "J x cycles", "et")
-    if own not in metrics:
-        what, own, unit, end = ("latency", "latency_ms", "ms", "latency_ms")
+    what, metric, unit = _counting(metrics)
+    own, end = MEAN_COSTS[metric][0], "et" if metric == "et_avg" else "latency_ms"
     mean = group.spread(own).mean
     start = f"On {_where(metrics)}: {what} {quantity(mean, unit)}"
     if group.first.is_static:
