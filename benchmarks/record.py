@@ -1,7 +1,6 @@
 """What every file of results says of how it was made: command, hardware, date, commit."""
 
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from offramp.export.measure import machine
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,10 +34,7 @@ def hardware() -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{os.cpu_count()} cores, {model}, torch {torch.__version__}"
+    return f"{os.cpu_count()} cores, {machine()}, torch {torch.__version__}"
 
 
 def commit() -> str:
