@@ -41,9 +41,21 @@ MAY = {
     "preflight": TRAINED | {"search", "recipe"},
     "pipeline": TRAINED | {"search", "export", "report", "recipe", "run_folder", "deliver", "claim", "preflight"},
     "evaluate": TRAINED,
+    "few_bits": TRAINED | {"search", "run_folder", "deliver", "pipeline"},
     "operating_point": {"policy", "run_folder"},
     "cli": TRAINED
-    | {"search", "export", "report", "recipe", "run_folder", "deliver", "pipeline", "evaluate", "operating_point"}
+    | {
+        "search",
+        "export",
+        "report",
+        "recipe",
+        "run_folder",
+        "deliver",
+        "pipeline",
+        "evaluate",
+        "few_bits",
+        "operating_point",
+    }
     | {"tflite"},
     "__main__": {"cli"},
 }

@@ -73,6 +73,26 @@ def deliver(
     started = time.monotonic()
     trained = _trained(candidate.architecture, folder, recipe, task, supernet, seed, shared or folder)
     seconds = round(time.monotonic() - started, 1)
+    metrics = finish(
+        trained, candidate, folder, recipe, task, budget=budget, export=export, seed=seed, train_seconds=seconds
+    )
+    for checkpoint in folder.glob(f"*{TRAINING}*"):
+        checkpoint.unlink()
+    return metrics
+
+
+def finish(
+    trained: EarlyExitNet,
+    candidate: Candidate,
+    folder: Path,
+    recipe: Recipe,
+    task: Task,
+    *,
+    budget: tuple[str, float] | None,
+    export: bool,
+    **about: Any,
+) -> dict[str, Any]:
+    """What `deliver` does with a trained network; `about`, such as `seed`, stands in its metrics, too."""
     counted = costs_of(recipe)
     net, found, select = _set(trained, candidate.thresholds, recipe, budget, task.select, counted)
     policy = found.policy
@@ -96,7 +116,7 @@ def deliver(
         "dropped_exits": [position for position in chosen if position not in kept],
     }
     metrics["guarantee"] = promised(policy, calibrate)
-    metrics |= {"seed": seed, "train_seconds": seconds, "kind": kind(net.architecture)}
+    metrics |= about | {"kind": kind(net.architecture)}
     means = counted.leaving(net.architecture)
     if export:
         metrics["onnx"] = _exported(net, policy, folder / "model.onnx", recipe, task)
@@ -109,8 +129,6 @@ def deliver(
         points = curve(select, means[metric], measures=policy.measure)
         write_json(folder / "device_curve.json", {"metric": metric, "points": curve_records(points, test, means)})
     write_json(folder / "metrics.json", metrics)
-    for checkpoint in folder.glob(f"*{TRAINING}*"):
-        checkpoint.unlink()
     return metrics
 
 

@@ -14,7 +14,7 @@ import typer
 
 from offramp.cli._architecture import cost, sample
 from offramp.cli._devices import devices
-from offramp.cli._network import evaluate, export, guarantee, predict, tune
+from offramp.cli._network import evaluate, export, guarantee, predict, quantize, tune
 from offramp.cli._options import version
 from offramp.cli._print import stderr
 from offramp.cli._recipe import init, recipes, validate
@@ -26,7 +26,21 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 app.callback()(version)
-for _command in (run, recipes, init, validate, front, cost, export, evaluate, tune, guarantee, predict, sample):
+for _command in (
+    run,
+    recipes,
+    init,
+    validate,
+    front,
+    cost,
+    quantize,
+    export,
+    evaluate,
+    tune,
+    guarantee,
+    predict,
+    sample,
+):
     app.command()(_command)
 app.add_typer(devices, name="devices")
 

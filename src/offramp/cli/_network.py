@@ -44,6 +44,39 @@ def export(
     print_line(f"Stages: {made}")
 
 
+def quantize(
+    folder: Delivered,
+    bits: Annotated[str, typer.Option(help="2 to 8; or two numbers, of backbone and branches, such as 8,4.")] = "8",
+    epochs: Annotated[int, typer.Option(help="Of training at these bits; 0: calibrated only.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Deliver a network that is there in float at few bits, beside it: DIR/chosen/NAME-8-8."""
+    from offramp.few_bits import quantize_delivered
+
+    wanted = "2 to 8, or two such numbers (32 for float), of backbone and branches, such as 8,4"
+    pair = [int(x) for x in numbers("--bits", bits, wanted) if x in (*range(2, 9), 32)]
+    if len(pair) != bits.count(",") + 1 or len(pair) > 2:
+        raise ValueError(f"--bits is {bits!r}; it must be {wanted}")
+    there, metrics = quantize_delivered(folder, pair[0], pair[-1], epochs)
+    if as_json:
+        print_json({"folder": str(there), **metrics})
+        return
+    rows = [_quantized_row("float", folder), _quantized_row(f"{pair[0]}/{pair[-1]}", there)]
+    print_table(
+        f"backbone/branches, test, n = {metrics['splits']['test']}",
+        ["bits", "accuracy", "mean MMACs", "final exit", "model.onnx, KiB"],
+        rows,
+    )
+    print_line(f"Network: {there}")
+
+
+def _quantized_row(bits: str, folder: Path) -> list[str]:
+    metrics, file = read_json(folder / "metrics.json"), folder / "model.onnx"
+    size = f"{file.stat().st_size / 1024:,.0f}" if file.exists() else "-"
+    accuracies = [percent(metrics[key]) for key in ("test_accuracy", "static_accuracy")]
+    return [bits, accuracies[0], mega(metrics["mean_macs"]), accuracies[1], size]
+
+
 def evaluate(
     folder: Delivered,
     data: Annotated[str, typer.Option(help="A split of the run, a folder of class folders, or an .npz.")] = "test",

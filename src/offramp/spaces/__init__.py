@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from offramp.spaces._bits import SpaceOptions
+from offramp.spaces._bits import SpaceOptions, precision_of
 from offramp.spaces._own import is_own, own_space, with_full_path
 from offramp.spaces.aebnas import AebnasOptions, AebnasSpace
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
@@ -44,6 +44,7 @@ __all__ = [
     "options_class",
     "options_of",
     "own_space",
+    "precision_of",
     "space",
     "with_full_path",
 ]

@@ -90,8 +90,13 @@ def end(net: EarlyExitNet, data: Images, seed: int) -> Tensor:
     """Estimate batch-norm statistics on some images of train, which it gives: uint8 (N, C, H, W); leaves eval mode."""
     for norm in batch_norms(net):
         norm.momentum = 0.1
-    # Drawn at random: a folder's images come class by class.
-    drawn = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:_STATISTICS_IMAGES]
-    images = data.train.images[drawn]
+    images = some_images(data, seed)
     reestimate(net, images)
     return images
+
+
+def some_images(data: Images, seed: int) -> Tensor:
+    """Some thousands of train, for statistics and steps: uint8 (N, C, H, W)."""
+    # Drawn at random: a folder's images come class by class.
+    drawn = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:_STATISTICS_IMAGES]
+    return data.train.images[drawn]
