@@ -11,11 +11,11 @@ from offramp.architecture import Architecture
 from offramp.cost import MeasuredModel
 from offramp.cost import device as find_device
 from offramp.data import Task
+from offramp.nn.warm_start import read_network
 from offramp.progress import tell
 from offramp.recipe import Budget, Recipe, RecipeError, differences
 from offramp.run_folder import RunFolder, read_json, write_json, write_text
-from offramp.spaces import SearchSpace, options_of, with_full_path
-from offramp.spaces import space as space_of
+from offramp.spaces import SearchSpace, options_of, space_class, with_full_path
 
 _MAY_CHANGE = (
     "deliver.", "export.", "search.evaluations", "search.initial", "search.stop_after", "search.retrain",
@@ -131,15 +131,20 @@ def claim_weights(recipe: Recipe, task: Task, space: SearchSpace) -> None:
         RecipeError: the run that `supernet.init` names, or whose network it names, has such a one.
     """
     kind, _, path = (recipe.supernet.init or "").partition(":")
-    there = RunFolder(path if kind == "run" else Path(path).parent.parent)  # a run's chosen/NAME
+    if kind == "network":
+        try:
+            read_network(path)
+        except ValueError as error:
+            raise RecipeError("supernet.init", [str(error)]) from error
+    there = RunFolder(path if kind == "run" else Path(path).resolve().parent.parent)  # a run's chosen/NAME
     if kind not in ("run", "network") or not there.recipe.exists() or not there.data.exists():
         return
     other, then = Recipe.load(there.recipe, stored=True), read_json(there.data, ["name", "fingerprint"])
     problems = []
-    alike = other.space.name == space.name or (space.once_for_all and _once_for_all(other))
+    alike = other.space.name == recipe.space.name or (space.once_for_all and space_class(other.space.name).once_for_all)
     if kind == "run" and not alike:
         problems.append(
-            f"{path} has space {other.space.name!r}, whose backbone is not that of {space.name!r}; "
+            f"{path} has space {other.space.name!r}, whose backbone is not that of {recipe.space.name!r}; "
             "take a run of the same space (nachos, edanas and aebnas have one backbone)"
         )
     if then["name"] == task.name and then["fingerprint"] != task.fingerprint():
@@ -150,10 +155,6 @@ def claim_weights(recipe: Recipe, task: Task, space: SearchSpace) -> None:
             problems.append(f"{path} was trained on another split of {task.name}; {hint}")
     if problems:
         raise RecipeError("supernet.init", problems)
-
-
-def _once_for_all(recipe: Recipe) -> bool:
-    return space_of(recipe.space.name, **recipe.space.options).once_for_all
 
 
 def rooted(recipe: Recipe) -> Recipe:

@@ -403,7 +403,8 @@ class Run:
             raise RecipeError(where, [f"{budget.architecture} is {told}"])
         if self.recipe.train.inherit:
             try:
-                self.space.encode(Candidate(found))
+                if self.space.decode(self.space.encode(Candidate(found))).architecture != found:
+                    raise ValueError("its genes stand for another network")
             except ValueError as error:
                 hint = "it cannot inherit the supernet's weights: give train.inherit = false"
                 raise RecipeError(

@@ -1,16 +1,19 @@
 """Exits for a network that is there already: trained alone first, then searched with its weights to begin with."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
-from offramp.architecture import Architecture, Branch
+from offramp.architecture import Architecture, Branch, Precision
 from offramp.deliver import load
 from offramp.nn import Supernet
 from offramp.nn.warm_start import load_network
 from offramp.pipeline import Run
 from offramp.recipe import Recipe, RecipeError
+from offramp.training import train_supernet
+from offramp.training._losses import mixed
 from own_backbone import BACKBONE
 
 ALONE = """
@@ -108,6 +111,62 @@ def test_the_supernet_begins_as_the_network(alone):
     slice_.load_state_dict({k: v for k, v in net.state_dict().items() if "running" in k}, strict=False)
     with torch.inference_mode():
         torch.testing.assert_close(slice_.eval()(images), net.eval()(images))
+
+
+def test_the_backbone_need_not_learn_from_its_early_exits_in_the_supernet(alone):
+    """With exit_gradient = 0 what the branches learn does not reach it: labels of theirs alone leave it as it was."""
+    recipe = Recipe.parse(WITH_EXITS.format(there=alone.folder.chosen("mine")))
+    space, data = Run(recipe, "").space, alone.task.without_test()
+    made = {}
+    for share in (0.0, 1.0):
+        for weight in (0.0, 1.0):
+            settings = recipe.supernet.model_copy(update={"exit_gradient": share, "epochs": 1, "momentum": 0.0})
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr("offramp.training._supernet.mixed", lambda *given, w=weight: w * mixed(*given))
+                made[share, weight] = train_supernet(space, data, settings, seed=1)
+    name = "stages/1/blocks/0/expand/conv/weight"
+    assert torch.equal(made[0.0, 0.0].weights[name], made[0.0, 1.0].weights[name])
+    assert not torch.equal(made[1.0, 0.0].weights[name], made[1.0, 1.0].weights[name])
+
+
+def _gone(there):
+    (there / "weights.safetensors").write_bytes(b"damaged")
+
+
+def _other(there):
+    (there / "architecture.json").write_text(BACKBONE.to_json())
+
+
+def _few_bits(there):
+    architecture = Architecture.load(there / "architecture.json")
+    eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+    (there / "architecture.json").write_text(architecture.model_copy(update={"precision": eight}).to_json())
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (_gone, r"weights.safetensors cannot be read as weights"),
+        (_other, r"weights.safetensors are not those of architecture.json; \d+ of \d+ tensors are missing or"),
+        (_few_bits, r"holds a network of few bits"),
+    ],
+)
+def test_a_network_that_cannot_be_begun_with_is_refused_and_another_taken(alone, tmp_path, spoil, message):
+    there = shutil.copytree(alone.folder.chosen("mine"), tmp_path / "there")
+    text = WITH_EXITS.format(there=alone.folder.chosen("mine")).replace("network:", "network:{there}?")
+    spoil(there)
+    bad = Recipe.parse(text.replace("{there}?" + str(alone.folder.chosen("mine")), str(there)))
+    with pytest.raises(RecipeError, match=message):
+        Run.open(bad, tmp_path / "run").carry_out()
+    Run.open(Recipe.parse(WITH_EXITS.format(there=alone.folder.chosen("mine"))), tmp_path / "run")
+
+
+def test_without_a_place_for_an_exit_the_network_itself_comes_out(alone, tmp_path):
+    text = WITH_EXITS.format(there=alone.folder.chosen("mine"))
+    few = ["space.exits=[]", "search.proposer='nsga2'", "supernet.epochs=1", "train.joint_epochs=1"]
+    run = Run.open(Recipe.parse(text, overrides=few), tmp_path)
+    run.carry_out()
+    assert len(load(run.folder.chosen("exits"))[0].architecture.exits) == 1
 
 
 def test_weights_that_saw_held_out_images_are_refused(alone, tmp_path):

@@ -189,13 +189,16 @@ def test_one_image_is_enough(tmp_path):
     assert export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=random_images(tiny(), 1)).n == 1
 
 
+def _few_bits(images):
+    net = trained_like(tiny())
+    eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+    net.architecture = net.architecture.model_copy(update={"precision": eight})
+    return quantize(net, images)
+
+
 def _exported(monkeypatch, path, few_bits, images, spoilt, spoil):
     """`tiny` of 8 bits or float, where the file says something else of the images `spoilt`."""
-    net = trained_like(tiny())
-    if few_bits:
-        eight = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
-        net.architecture = net.architecture.model_copy(update={"precision": eight})
-        net = quantize(net, images)
+    net = _few_bits(images) if few_bits else trained_like(tiny())
     run, others = check_module.run, {images[i].numpy().tobytes() for i in spoilt}
 
     def spoiling(session, image, thresholds):
@@ -215,6 +218,7 @@ def test_of_a_network_of_few_bits_one_image_may_have_other_logits(tmp_path, monk
     check = _exported(monkeypatch, tmp_path / "m.onnx", True, random_images(tiny()), [3], _far)
     assert check.max_abs_difference > check.tolerance
     assert check.top1_agreement == 1
+    assert check.strays == 1
 
 
 @pytest.mark.parametrize(
@@ -230,6 +234,21 @@ def test_of_a_network_of_few_bits_one_image_may_have_other_logits(tmp_path, monk
 def test_other_logits_are_refused(tmp_path, monkeypatch, few_bits, n, spoilt, spoil):
     with pytest.raises(ExportError, match="logits differ by up to"):
         _exported(monkeypatch, tmp_path / "m.onnx", few_bits, random_images(tiny(), n), spoilt, spoil)
+
+
+def test_a_stray_image_does_not_hide_wrong_decisions(tmp_path, monkeypatch):
+    """What rounding may excuse is told by the other images."""
+    net, images = _few_bits(random_images(tiny())), random_images(tiny())
+    policy = spread_policy(net, images, "margin")
+    run, other = check_module.run, images[3].numpy().tobytes()
+
+    def spoiling(session, image, thresholds):
+        logits, exit = run(session, image, [t - 0.2 for t in thresholds])  # as a file with other scores would
+        return (_far(logits) if image.tobytes() == other else logits), exit
+
+    monkeypatch.setattr(check_module, "run", spoiling)
+    with pytest.raises(ExportError, match=r"[1-9]\d* of 40 images leave at another exit"):
+        export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=images)
 
 
 def test_equal_logits_are_no_other_class(tmp_path, monkeypatch):

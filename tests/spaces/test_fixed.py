@@ -71,7 +71,7 @@ def test_another_backbone_is_another_space():
     [
         ({}, "backbone\n  Field required"),
         ({"backbone": "nowhere.json"}, "nowhere.json cannot be read: No such file"),
-        ({"backbone": '{"input": [3, 8, 8]}'}, "no architecture: Field required"),
+        ({"backbone": '{"input": [3, 8, 8]}'}, "no architecture: classes: Field required"),
         ({"backbone": BACKBONE.to_json(), "exits": [0, 4]}, "exits has 4; the backbone has 5 stages.* behind 0 to 3"),
         ({"backbone": BACKBONE.to_json(), "exits": [1, 0]}, "ascend"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,9 @@ _EXIT = re.compile(r"stages\.(\d+)\.exit\.(?:blocks\.(\d+)|hidden\.(\d+)|classif
 _BACKBONE = re.compile(r"stages\.(\d+)\.blocks\.(\d+)\.")
 _WEIGHTLESS = (Pool, Resize, Activate)
 _TEMPLATES = 64  # parameterless networks kept for reuse
+
+
+Reads = Callable[[list[Tensor]], list[Tensor]]
 
 
 class Supernet(nn.Module):
@@ -52,15 +55,19 @@ class Supernet(nn.Module):
                     smaller = int(step[-1])
                     self.weights[self.transform_key(key, step)] = nn.Parameter(torch.eye(smaller**2))
 
-    def forward(self, images: Tensor, architecture: Architecture, *variants: Architecture) -> Tensor:
+    def forward(
+        self, images: Tensor, architecture: Architecture, *variants: Architecture, reads: Reads = list
+    ) -> Tensor:
         """Logits of the slice `architecture`, batch norm by the batch's statistics: (B, C, H, W) -> (B, E, K), or
         (B, E, K + 1) with gates. At few bits weights and activations are rounded, with steps that suit the batch.
 
         `variants` have the same backbone and exits but other branches (all with gates, or all without); theirs follow,
         (B, E * (1 + variants), K), at the cost of the branches alone.
+
+        `reads`: what the exits read, of the maps at their places.
         """
         net = self._bound(architecture)
-        maps = net.features(images)
+        maps = reads(net.features(images))
         return torch.cat([net.classify(maps), *(self._bound(v).classify(maps) for v in variants)], 1)
 
     def slice(self, architecture: Architecture) -> EarlyExitNet:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from offramp.architecture import Architecture
+from offramp.nn.network import EarlyExitNet
 from offramp.nn.quantize import is_quantized
 from offramp.nn.supernet import Supernet, shared_name, transformed
 
@@ -28,13 +29,22 @@ def load_shared(supernet: Supernet, path: str | Path) -> list[str]:
 
 
 def load_network(supernet: Supernet, folder: str | Path) -> list[str]:
-    """Put the weights of one network in float, a folder's `architecture.json` and `weights.safetensors`, into
-    `supernet`; gives the names that were not found there.
+    """Put the weights of one network in float, those of `read_network`, into `supernet`; gives the names that were not
+    found there.
 
     As `load_shared`: layers at the same place of the same stage begin alike, as far as both reach.
 
     Raises:
-        ValueError: a file cannot be read, the network is one of few bits, or it shares nothing with this space.
+        ValueError: as `read_network`, or the network shares nothing with this space.
+    """
+    return _taken(supernet, read_network(folder), folder)
+
+
+def read_network(folder: str | Path) -> dict[str, Tensor]:
+    """A folder's `architecture.json` and `weights.safetensors`: its parameters by their names in a supernet.
+
+    Raises:
+        ValueError: a file cannot be read, they are not of one network, or it is one of few bits.
     """
     try:
         architecture = Architecture.load(Path(folder, "architecture.json"))
@@ -43,7 +53,14 @@ def load_network(supernet: Supernet, folder: str | Path) -> list[str]:
     if is_quantized(architecture.precision):
         raise ValueError(f"{folder} holds a network of few bits, whose batch norm is folded; take one in float")
     stored = _read(Path(folder, "weights.safetensors"))
-    return _taken(supernet, {shared_name(architecture, key): tensor for key, tensor in stored.items()}, folder)
+    with torch.device("meta"):
+        own = {name: tensor.shape for name, tensor in EarlyExitNet(architecture).named_parameters()}
+    if wrong := [name for name, shape in own.items() if name not in stored or stored[name].shape != shape]:
+        raise ValueError(
+            f"{folder}: weights.safetensors are not those of architecture.json; {len(wrong)} of {len(own)} tensors are "
+            f"missing or of another shape, the first {wrong[0]}"
+        )
+    return {shared_name(architecture, name): stored[name] for name in own}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

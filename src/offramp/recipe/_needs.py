@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from offramp.recipe._budget import Budget
     from offramp.recipe._recipe import Recipe
 
+_SHAPES = ((3, 32, 32), (1, 32, 32), (3, 224, 224))
 _NPU_BITS, _FLOAT_BITS = (8, 8), (32, 32)
+
+
+class _Unsuited(Exception):
+    """The space does not suit any of the shapes that were tried."""
 
 
 def unmet(recipe: Recipe) -> list[str]:
@@ -26,7 +32,11 @@ def unmet(recipe: Recipe) -> list[str]:
         _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _measured_bits, _target, _genes,
         _aliases, _bound, _grid_of_margins, _search,
     )  # fmt: skip
-    return [line for check in checks for line in answers(check, recipe)]
+    found = []
+    for check in checks:
+        with suppress(_Unsuited):  # what the space is, is seen with the images
+            found += answers(check, recipe)
+    return found
 
 
 def _gates_to_read(recipe: Recipe) -> list[str]:
@@ -221,5 +231,8 @@ def _gated(recipe: Recipe) -> bool:
 
 def _space(recipe: Recipe) -> SearchSpace:
     """The space for some images: their shape is not known yet, and neither gates nor genes' names depend on it."""
-    example = options_of(recipe.space.name, recipe.space.options).example
-    return space(recipe.space.name, example, 10, **recipe.space.options)
+    name, options = recipe.space.name, recipe.space.options
+    for shape in (options_of(name, options).example, *_SHAPES):
+        with suppress(ValueError):
+            return space(name, shape, 10, **options)
+    raise _Unsuited

@@ -184,6 +184,11 @@ def _thaw(frozen: FrozenTrial, problem: Problem) -> Trial:
         result = Evaluation(attributes["metrics"], attributes["extra"])
         violation = problem.violation(result.metrics)
     candidate, proposer, batch = problem.space.decode(genotype), attributes["proposer"], attributes["batch"]
+    if attributes.get("candidate", candidate_key(candidate)) != candidate_key(candidate):
+        raise StudyError(
+            f"trial {frozen.number} was of another network than its genes stand for now in space "
+            f"{problem.space.name!r}: the space has changed since; set it back, or begin another study"
+        )
     return Trial(frozen.number, genotype, candidate, result, proposer, batch, violation)
 
 

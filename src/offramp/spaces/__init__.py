@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from offramp.spaces._bits import SpaceOptions, precision_of
-from offramp.spaces._own import is_own, own_space, with_full_path
+from offramp.spaces._check import checked
+from offramp.spaces._own import is_own, made_own, own_space, with_full_path
 from offramp.spaces.aebnas import AebnasOptions, AebnasSpace
 from offramp.spaces.base import Candidate, Gene, Genotype, SearchSpace
 from offramp.spaces.edanas import EdanasOptions, EdanasSpace
@@ -40,12 +42,14 @@ __all__ = [
     "SpaceOptions",
     "ZniberOptions",
     "ZniberSpace",
+    "checked",
     "is_own",
     "options_class",
     "options_of",
     "own_space",
     "precision_of",
     "space",
+    "space_class",
     "with_full_path",
 ]
 
@@ -62,8 +66,9 @@ def space(
             pydantic error that lists them all).
     """
     channels, height, width = input
-    make: Callable[..., SearchSpace] = _find(name)
-    return make((channels, height, width), classes, options_of(name, options))
+    make: Callable[..., SearchSpace] = space_class(name)
+    made = make if not is_own(name) else partial(made_own, name, make)
+    return made((channels, height, width), classes, options_of(name, options))
 
 
 def options_of(name: str, options: dict[str, Any]) -> SpaceOptions:
@@ -77,10 +82,15 @@ def options_of(name: str, options: dict[str, Any]) -> SpaceOptions:
 
 def options_class(name: str) -> type[SpaceOptions]:
     """What the options of space `name` are an instance of."""
-    return _find(name).Options
+    return space_class(name).Options
 
 
-def _find(name: str) -> type[SearchSpace]:
+def space_class(name: str) -> type[SearchSpace]:
+    """What space `name` is an instance of.
+
+    Raises:
+        ValueError: unknown name, or a class that cannot be imported.
+    """
     if is_own(name):
         return own_space(name)
     if name not in _SPACES:

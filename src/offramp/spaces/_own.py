@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from offramp.spaces._bits import SpaceOptions
 from offramp.spaces.base import SearchSpace
 
 
@@ -26,7 +28,7 @@ def own_space(name: str) -> type[SearchSpace]:
     where, _, title = name.rpartition(":")
     try:
         module = _from_file(str(_path(where))) if where.endswith(".py") else importlib.import_module(where)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise ValueError(f"space is {name!r}; {where} cannot be imported: {type(error).__name__}: {error}") from error
     found = getattr(module, title, None)
     if not (isinstance(found, type) and issubclass(found, SearchSpace)):
@@ -35,7 +37,32 @@ def own_space(name: str) -> type[SearchSpace]:
         raise ValueError(f"space is {name!r}; {where} has no class {title!r} made from offramp.SearchSpace; {told}")
     if not hasattr(found, "name"):
         raise ValueError(f"space is {name!r}; class {title!r} of {where} has no `name`, by which studies know it")
+    if lacking := sorted(found.__abstractmethods__):
+        raise ValueError(f"space is {name!r}; class {title!r} of {where} lacks {', '.join(lacking)}")
+    if not (isinstance(found.Options, type) and issubclass(found.Options, SpaceOptions)):
+        raise ValueError(f"space is {name!r}; `Options` of {title!r} must be made from offramp.spaces.SpaceOptions")
     return found
+
+
+def made_own(
+    name: str, kind: Callable[..., SearchSpace], input: tuple[int, int, int], classes: int, options: SpaceOptions
+) -> SearchSpace:
+    """The space of a user's class.
+
+    Raises:
+        ValueError: its constructor raises, or it has not set what every space has.
+    """
+    try:
+        made = kind(input, classes, options)
+    except ValueError as error:
+        raise ValueError(f"space {name!r}, for images of shape {input} and {classes} classes: {error}") from error
+    except Exception as error:
+        raise ValueError(f"space {name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if lacking := [key for key in ("input", "classes", "genes") if not hasattr(made, key)]:
+        raise ValueError(f"space {name!r} has not set {', '.join(lacking)}")
+    if empty := [gene.name for gene in made.genes if not gene.choices]:
+        raise ValueError(f"space {name!r} has genes without choices: {', '.join(empty)}")
+    return made
 
 
 def with_full_path(name: str) -> str:

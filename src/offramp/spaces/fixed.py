@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,11 +36,14 @@ def _network(text: str) -> Architecture:
         try:
             return Architecture.from_json(text)
         except ValidationError as error:
-            raise ValueError(f"no architecture: {error.errors()[0]['msg']}") from error
+            first = error.errors()[0]
+            raise ValueError(f"no architecture: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     try:
         return Architecture.load(Path(text).expanduser())
-    except OSError as error:
-        raise ValueError(f"{text} cannot be read: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # no such file; no such user
+        told = getattr(error, "strerror", None) or error
+        hint = "a run that has begun goes on without it by `offramp run DIR/recipe.toml`"
+        raise ValueError(f"{text} cannot be read: {told}; {hint}") from error
 
 
 def _named(text: str) -> str:
@@ -156,7 +160,7 @@ class FixedSpace(SearchSpace):
         """See `SearchSpace.cover`: the backbone with every kind of branch."""
         values = self._values(-1)
         every = zip(*[cover_kinds(self.options, i) for i in self._places])
-        found = [self._build({**values, **_joined(kinds)}, self._places) for kinds in every]
+        found = [self._build({**values, **ChainMap(*kinds)}, self._places) for kinds in every]
         return found or [self._build(values, ())]
 
     def sandwich(self, rng: np.random.Generator, count: int, variants: int = 0) -> list[tuple[Architecture, ...]]:
@@ -181,7 +185,3 @@ class FixedSpace(SearchSpace):
             stages.append(Stage(blocks=stage.blocks, exit=branch))
         precision = self.precision(values)
         return Architecture(input=self.input, classes=self.classes, stages=(*stages, self._last), precision=precision)
-
-
-def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: value for part in parts for name, value in part.items()}

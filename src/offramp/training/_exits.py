@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from offramp.nn import EarlyExitNet
@@ -12,8 +14,12 @@ def all_exits(net: EarlyExitNet, images: Tensor, share: float) -> Tensor:
 
     At 1 the backbone serves all exits alike, at 0 the final one alone, and the branches make do with what it offers.
     """
-    maps = net.features(images)
-    return net.classify([*(_damped(x, share) for x in maps[:-1]), maps[-1]])
+    return net.classify(damped(net.features(images), share))
+
+
+def damped(maps: Sequence[Tensor], share: float) -> list[Tensor]:
+    """What the exits read, all but the last handing back `share` of their gradient."""
+    return [*(_damped(x, share) for x in maps[:-1]), maps[-1]]
 
 
 def independent(net: EarlyExitNet, share: float) -> list[list[nn.Parameter]] | None:

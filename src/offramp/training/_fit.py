@@ -107,7 +107,8 @@ def fit(
 
 def _lower(module: nn.Module, settings: OptimiserSettings) -> str:
     """Which learning rate of a recipe is too high, and what it is."""
-    section = {SupernetSettings: "supernet", GateSettings: "gates"}.get(type(settings), "train")
+    sections: dict[type, str] = {SupernetSettings: "supernet", GateSettings: "gates"}
+    section = sections.get(type(settings), "train")
     name = "quantized_lr" if section == "train" and rounds(module) else "lr"
     rates = [f"{section}.{name} (now {settings.lr:g})"]
     if settings.optimiser == "muon":

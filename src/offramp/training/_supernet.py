@@ -13,6 +13,7 @@ from offramp.nn.ofa import load_ofa
 from offramp.nn.warm_start import load_network, load_shared
 from offramp.progress import Silent, Tracker, tell
 from offramp.spaces import SearchSpace
+from offramp.training._exits import damped
 from offramp.training._fit import Images, Loss, fit, pick_device
 from offramp.training._gate_losses import gate_loss, gated_exits, split_gates
 from offramp.training._losses import cross_entropy, mixed
@@ -35,7 +36,7 @@ def train_supernet(
     smallest and `settings.randoms` random ones learn from the labels and from the largest network's last exit. In the
     first `settings.largest_epochs` epochs there is the largest network only, in float (Cai et al. 2020): it costs a
     fraction of a full step, and what it learns is what the others share. Then every network computes at its own bits.
-    Gates learn beside by `confidence_loss`.
+    Gates learn beside by `confidence_loss`. Early exits hand back `settings.exit_gradient` of their gradient.
 
     Raises:
         CheckpointError: `checkpoint` was written for another `identity`.
@@ -48,6 +49,9 @@ def train_supernet(
     supernet = supernet.to(pick_device())
     supernet.normalise(data.mean, data.std)
 
+    def reads(maps: list[Tensor]) -> list[Tensor]:
+        return damped(maps, settings.exit_gradient)
+
     def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
         return mixed(logits, labels, teacher, settings.distill, settings.temperature)
 
@@ -58,14 +62,14 @@ def train_supernet(
         exits, gated = len(networks[0][0].exits), [gated_exits(*network) for network in networks]
 
         def loss(images: Tensor, labels: Tensor) -> Tensor:
-            logits, gates = split_gates(supernet(images, *networks[0]), space.classes)
+            logits, gates = split_gates(supernet(images, *networks[0], reads=reads), space.classes)
             finals = logits[:, exits - 1 :: exits]
             early = [e for e in range(logits.shape[1]) if e % exits < exits - 1]
             teacher = finals.detach().log_softmax(-1).mean(1)
             total = cross_entropy(finals, labels).sum() + distilled(logits[:, early], labels, teacher).sum()
             total = total + gate_loss(logits, gates, labels, gated[0])
             for network, with_gate in zip(networks[1:], gated[1:]):
-                logits, gates = split_gates(supernet(images, *network), space.classes)
+                logits, gates = split_gates(supernet(images, *network, reads=reads), space.classes)
                 total = total + distilled(logits, labels, teacher).sum() + gate_loss(logits, gates, labels, with_gate)
             # A sum over networks and exits: as a mean, the last stages would learn at a fraction of the learning rate.
             return total / len(networks[0])
@@ -75,8 +79,21 @@ def train_supernet(
     fit(
         supernet, loss_of, data, settings, settings.epochs,
         seed=seed, identity=identity, checkpoint=checkpoint, track=track or Silent(),
+        clipped=_independent(supernet, settings.exit_gradient),
     )  # fmt: skip
     return supernet
+
+
+def _independent(supernet: Supernet, share: float) -> list[list[Tensor]] | None:
+    """As `_exits.independent`: the backbones with the final exit, and the branches of each early place."""
+    if share:
+        return None
+    final = f"stages/{len(supernet.space.largest().stages) - 1}/"
+    parts: dict[str, list[Tensor]] = {}
+    for name, weight in supernet.weights.items():
+        place, exit, _ = name.partition("/exit/")
+        parts.setdefault(place if exit and not name.startswith(final) else "", []).append(weight)
+    return list(parts.values())
 
 
 def _begin(supernet: Supernet, init: str) -> None:
@@ -90,4 +107,6 @@ def _begin(supernet: Supernet, init: str) -> None:
     else:
         new = load_shared(supernet, Path(path, "supernet.safetensors"))
     count = len(supernet.weights)
+    if random := [name for name in new if "/exit/" not in name]:
+        tell(f"supernet: of the backbone {len(random)} tensors begin at random, such as {random[0].replace('/', '.')}")
     tell(f"supernet: {count - len(new)} of {count} tensors begin as in {path}, the others at random")

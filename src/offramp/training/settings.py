@@ -55,6 +55,9 @@ class SupernetSettings(DistilSettings):
         '"network:FOLDER" with one network, as in chosen/NAME',
     )
     randoms: NonNegativeInt = Field(1, description="random backbones per step")
+    exit_gradient: float = _optional(
+        1.0, ge=0, le=1, description="share of the early exits' gradient that the backbones learn from; 0: none"
+    )
     variants: NonNegativeInt = Field(2, description="further branches that every exit of a step's backbones trains")
 
 

@@ -32,7 +32,8 @@ class NSGA2Proposer:
         """See `Proposer.propose`."""
         seen = {trial.genotype for trial in trials}
         parents = [trial for trial in trials if trial.evaluation is not None]
-        children = self._children(parents, seen, count, rng) if parents else []
+        # Without genes there is one candidate, and nothing to cross or mutate.
+        children = self._children(parents, seen, count, rng) if parents and self._problem.space.genes else []
         return children + draw(self._problem, count - len(children), rng, seen | set(children))
 
     def _children(
