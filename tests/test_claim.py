@@ -13,7 +13,11 @@ from offramp.recipe import Recipe, RecipeError
 from offramp.run_folder import RunFolder
 from offramp.spaces import space
 
-ONE_THRESHOLD = {"edanas": ["space.thresholds=[0.1, 1.0]"]}
+ONE_THRESHOLD = {
+    "edanas": ["space.thresholds=[0.1, 1.0]"],
+    "aebnas": ["space.thresholds=[0.1, 1.0]"],
+    "zniber": ["space.thresholds=[0.7]"],
+}
 MINIMAL = "[policy]\nmean_macs = 1e5\n"
 
 
@@ -88,10 +92,15 @@ def test_weights_of_another_kind_of_backbone_are_refused(folder, there, here):
     task = data.task("digits", limit=300)
     claim_recipe(Recipe.parse(MINIMAL, overrides=[f"space.name={there}", *ONE_THRESHOLD.get(there, [])]), folder)
     claim_data(task, folder)
-    warm = Recipe.parse(MINIMAL, overrides=[f"supernet.init=run:{folder.root}"])
-    claim_weights(warm, task, space(here, (3, 32, 32), 10))
+
+    def claim(name):
+        own = [f"space.name={name}", *ONE_THRESHOLD.get(name, [])]
+        warm = Recipe.parse(MINIMAL, overrides=[f"supernet.init=run:{folder.root}", *own])
+        claim_weights(warm, task, space(name, (3, 32, 32), 10))
+
+    claim(here)
     with pytest.raises(RecipeError, match=f"has space '{there}', whose backbone is not that of 'zniber'"):
-        claim_weights(warm, task, space("zniber", (3, 32, 32), 10))
+        claim("zniber")
 
 
 def test_a_folder_in_which_nothing_was_computed_may_be_claimed_anew(folder):

@@ -230,7 +230,7 @@ def test_the_papers_table_is_printed_without_any_run_of_ours(script, tmp_path, c
     lines = capsys.readouterr().out.splitlines()
     nachos = next(line for line in lines if line.startswith("NACHOS  "))
     assert nachos.split("|")[0].split() == ["NACHOS", "2.44", "72.65", "±", "0.49"]
-    assert sum("not run" in line for line in lines) == 8
+    assert sum("not run" in line for line in lines) == 10
     script("nachos_table", "--results", tmp_path / "none.json", "--data", "svhn")
     assert "1.46   79.96 ± 0.84" in capsys.readouterr().out
 

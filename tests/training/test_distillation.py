@@ -34,8 +34,8 @@ def step(monkeypatch, batch):
         method = "classify" if kind is EarlyExitNet else "forward"  # what gives logits, however images came to be maps
         forward = getattr(kind, method)
 
-        def noted(self, *inputs):
-            said, number = forward(self, *inputs), len(logits)
+        def noted(self, *inputs, **options):
+            said, number = forward(self, *inputs, **options), len(logits)
             if said.requires_grad:
                 said.register_hook(lambda gradient: gradients.setdefault(number, gradient))
                 logits.append(said.detach())

@@ -13,9 +13,9 @@ def asked(monkeypatch):
     """Every call of a supernet: the architectures that it was asked for."""
     calls, forward = [], Supernet.forward
 
-    def noted(self, images, *architectures):
+    def noted(self, images, *architectures, **options):
         calls.append(architectures)
-        return forward(self, images, *architectures)
+        return forward(self, images, *architectures, **options)
 
     monkeypatch.setattr(Supernet, "forward", noted)
     return calls

@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 SMALLEST_STEP = 1e-7
-_TURNS = 4
 _CHANNEL_STEP = 1e-3  # least step of a channel's weights, relative to the layer's largest: keeps biases within int32
 
 
 class Effort(NamedTuple):
-    """How thoroughly a step is looked for: the parts of the range that are tried, and how many activations are read."""
+    """How thoroughly a step is looked for: the parts of the range that are tried, how many activations are read, and
+    how often the best is moved to least squares."""
 
     shrinks: Sequence[float]
     samples: int
+    turns: int
 
 
 _SHRINKS = torch.logspace(0, -2, 24, base=5.0).tolist()  # 1 to 1/25
-ONCE = Effort(_SHRINKS, 1 << 15)
-EVERY_BATCH = Effort(_SHRINKS[:12:3], 1 << 11)  # 1 to 1/4
+ONCE = Effort(_SHRINKS, 1 << 15, 4)
+EVERY_BATCH = Effort(_SHRINKS[:12:3], 1 << 11, 0)  # 1 to 1/4; never exported
 
 
 def activation_step(x: Tensor, levels: int, effort: Effort) -> tuple[Tensor, Tensor]:
@@ -39,17 +40,17 @@ def activation_step(x: Tensor, levels: int, effort: Effort) -> tuple[Tensor, Ten
     steps = ((high - low) * tried / (levels - 1)).clamp_min(SMALLEST_STEP)
     zeros = (-low * tried / steps).round()
     best = (rounded(sample, steps, -zeros, levels - 1 - zeros) - sample).square().sum(1).argmin()
-    return _refined(sample, steps[best, 0], zeros[best, 0], levels), zeros[best, 0]
+    return _refined(sample, steps[best, 0], zeros[best, 0], levels, effort.turns), zeros[best, 0]
 
 
-def _refined(x: Tensor, step: Tensor, zero: Tensor, levels: int) -> Tensor:
+def _refined(x: Tensor, step: Tensor, zero: Tensor, levels: int, turns: int) -> Tensor:
     """`step` moved to where the squared error on `x` is least: in turns the integers, and their step of least squares.
 
     Behind a mean it matters twice. There the range is a whole number of quarters (for four values) of the step before,
     and a step that is a fraction of the range puts many means midway between two of its multiples, where every runtime
     rounds as its own order of addition has it.
     """
-    for _ in range(_TURNS):
+    for _ in range(turns):
         integers = (x / step).round().clamp(-zero, levels - 1 - zero)
         weight = integers.square().sum()
         step = torch.where(weight > 0, (x * integers).sum() / weight, step).clamp_min(SMALLEST_STEP)
