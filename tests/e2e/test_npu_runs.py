@@ -47,7 +47,7 @@ baseline = false
 [train]
 batch = 32
 backbone_epochs = 0
-joint_epochs = 1
+joint_epochs = 4
 quantized_epochs = 1
 [deliver]
 budgets = [{{ name = "fast", mean_latency_ms = 5.0 }}]
