@@ -1,6 +1,7 @@
 """What the commands on networks say of a run's folder, a delivered one and any other."""
 
 import json
+import signal
 import sys
 
 import pytest
@@ -63,3 +64,31 @@ def test_run_is_told_that_out_is_a_file(below, tmp_path, monkeypatch, capsys):
     said = refused(["run", "digits", "--out", out], monkeypatch, capsys)
     expected = f"the run's folder would be {out}, but {tmp_path / 'notes'} is a file; give --out another folder"
     assert said == f"error: {expected}\n"
+
+
+@pytest.mark.parametrize("becomes", [KeyboardInterrupt, ImportError, RuntimeError])
+def test_ctrl_c_says_how_to_go_on_whatever_it_has_become(becomes, tmp_path, monkeypatch):
+    def loads_a_library(*_given):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise becomes("numpy.core.multiarray failed to import") from None
+
+    monkeypatch.setattr("offramp.pipeline.run", loads_a_library)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs of a shell's background
+    try:
+        ended = CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "run")])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.exit_code == 130
+    assert ended.stderr == "Stopped. The same command goes on from here.\n"
+
+
+def test_an_error_without_ctrl_c_stays_what_it_is(tmp_path, monkeypatch):
+    def breaks(*_given):
+        raise ImportError("no such library")
+
+    monkeypatch.setattr("offramp.pipeline.run", breaks)
+    with pytest.raises(ImportError, match="no such library"):
+        CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "run")], catch_exceptions=False)

@@ -109,8 +109,8 @@ def test_an_evaluation_that_is_not_finite_fails(open_study, small) -> None:
     assert "not finite" in study.trials[0].failure.message
 
 
-@pytest.mark.parametrize("exit_with", [KeyboardInterrupt, SystemExit])
-def test_a_wish_to_stop_passes_through(open_study, small, exit_with) -> None:
+@pytest.mark.parametrize("exit_with", [KeyboardInterrupt, SystemExit, ImportError])
+def test_a_wish_to_stop_and_a_missing_library_pass_through(open_study, small, exit_with) -> None:
     def stops(candidate: Candidate) -> Evaluation:
         raise exit_with
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,19 +39,43 @@ def run(
     path = find(recipe)  # before torch is loaded: a wrong name is told at once
     folder = out or _folder_of(path)
     _check_no_file(folder)
-    from offramp.pipeline import run as carry_out
+    with _stoppable("Stopped. The same command goes on from here."):
+        from offramp.pipeline import run as carry_out
 
-    try:
         made = carry_out(path, folder, set or ())
-    except KeyboardInterrupt:
-        stderr.print("Stopped. The same command goes on from here.")
-        raise typer.Exit(130) from None
     _print_delivered(made.folder.delivered(), made.recipe)
     from offramp.report import comparisons
 
     for sentence in comparisons(made.folder.root):
         print_line(sentence)
     print_line(f"Report: {made.folder.report}")
+
+
+@contextmanager
+def _stoppable(told: str) -> Iterator[None]:
+    """Ctrl-C ends what is inside with exit status 130, whatever it has become on its way out.
+
+    It may come while an extension module is loaded, and numpy's C interface then raises an ImportError in its place.
+    """
+    pressed, before = False, signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    if before is signal.default_int_handler:  # not ignored, nor somebody else's
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except BaseException as error:
+        if not (pressed or isinstance(error, KeyboardInterrupt)):
+            raise
+        stderr.print(told)
+        raise typer.Exit(130) from None
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def _folder_of(recipe: Path) -> Path:

@@ -52,7 +52,7 @@ def search(
 
     Args:
         evaluate: measures a candidate; what it raises is recorded as a failed trial and the search goes on
-            (KeyboardInterrupt and SystemExit pass through).
+            (ImportError, KeyboardInterrupt and SystemExit pass through).
         study: where trials are kept; `study.problem` says what is sought.
         proposer: chooses what comes after the initial trials.
         evaluations: trials in the study at the end, those found in it at the start included.
@@ -131,6 +131,8 @@ class _Plan:
 def _evaluate(evaluate: Callable[[Candidate], Evaluation], candidate: Candidate) -> Evaluation | Failure:
     try:
         return evaluate(candidate)
+    except ImportError:  # no candidate's fault: a library is missing, or Ctrl-C came while one was loaded
+        raise
     except Exception as error:
         _log.warning("evaluating %s failed: %s: %s", candidate.architecture.key, type(error).__name__, error)
         return Failure.of(error)
