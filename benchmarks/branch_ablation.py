@@ -333,13 +333,17 @@ class Ablation:
         """All rows, seed by seed; those that are there already are taken from the folder."""
         kept, made = self.work / "rows.jsonl", []
         self.work.mkdir(parents=True, exist_ok=True)
-        done = {row["made_of"]: row for row in map(json.loads, kept.read_text().splitlines())} if kept.exists() else {}
+        done = (
+            {row["made_of"]: row for row in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
+            if kept.exists()
+            else {}
+        )
         for seed, kind in product(self.given.seeds, self.given.kinds):
             g = self.given
             made_of = self.made_of(kind, seed, g.epochs, g.backbone_epochs, g.search_epochs, g.seeds[0], self.budgets)
             if made_of not in done:
                 row = self.row(kind, seed, made_of)
-                with kept.open("a") as file:
+                with kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 done[made_of] = row
             made.append(done[made_of])

@@ -198,7 +198,7 @@ def main() -> None:
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(40)
         return
-    stored = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
+    stored = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.exists() else []
     rows = [row for row in stored if row["name"] not in given.recipes] + rows
     result = record(
         "one-shot evaluations of random candidates, split into parts; shares of processor time",

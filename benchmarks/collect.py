@@ -41,7 +41,7 @@ def delivered(run: RunFolder) -> list[Row]:
     """One row per trained network, on the test split."""
     rows = []
     for folder in run.delivered():
-        m = json.loads((folder / "metrics.json").read_text())
+        m = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         architecture = Architecture.load(folder / "architecture.json")
         rows.append(
             {
@@ -87,7 +87,10 @@ def by_rule(architecture: Architecture, utilisation: list[float]) -> Row:
 
 def calibrated(folder: Path) -> Row:
     """Expected calibration errors of the whole and of each exit, from what the network said of the test split."""
-    policy, table = Policy.from_json((folder / "policy.json").read_text()), ScoreTable.load(folder / "test_scores.npz")
+    policy, table = (
+        Policy.from_json((folder / "policy.json").read_text(encoding="utf-8")),
+        ScoreTable.load(folder / "test_scores.npz"),
+    )
     return {
         "calibration_error": policy_calibration(policy, table),
         "exit_calibration_error": list(exit_calibration(table, policy.measure)),
@@ -187,8 +190,8 @@ def tuned(rows: list[Row], run: RunFolder) -> list[Row]:
         folder = run.chosen(row["network"])
         if not (folder / "device_curve.json").exists():
             continue
-        own = json.loads((folder / "metrics.json").read_text())["select"]
-        stored = json.loads((folder / "device_curve.json").read_text())
+        own = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["select"]
+        stored = json.loads((folder / "device_curve.json").read_text(encoding="utf-8"))
         metric, points = stored["metric"], stored["points"]
         ways = {
             "at equal cost": [p for p in points if p["select"][metric] <= own[metric]][-1:],
@@ -204,7 +207,7 @@ def tuned(rows: list[Row], run: RunFolder) -> list[Row]:
 
 def searched(run: RunFolder) -> list[Row]:
     """The search and the random baseline: most accurate feasible trial and hypervolume, on the select split."""
-    front = json.loads(run.front.read_text())
+    front = json.loads(run.front.read_text(encoding="utf-8"))
     feasible = {}
     for study in ("search", "random"):
         feasible[study] = [t for t in front["trials"] if t["study"] == study and t["feasible"]]
@@ -249,7 +252,7 @@ def others(rows: list[Row], name: str) -> list[Row]:
 
 def collected(run: RunFolder, recipe: str, note: str) -> Row:
     """What is told of one run, and its rows."""
-    log = [json.loads(line) for line in run.log_file.read_text().splitlines()]
+    log = [json.loads(line) for line in run.log_file.read_text(encoding="utf-8").splitlines()]
     trained = delivered(run)
     rows = trained + savings(trained, run) + own_final(trained, run) + tuned(trained, run) + searched(run)
     found = record(
@@ -298,7 +301,7 @@ def main() -> None:
     found = collected(RunFolder(options.run), f"recipes/{recipe}.toml", options.note)
     rows = found["rows"]
     if options.name:
-        found = merged(json.loads(path.read_text()) if path.exists() else None, found, options.name)
+        found = merged(json.loads(path.read_text(encoding="utf-8")) if path.exists() else None, found, options.name)
         rows = named(rows, options.name)
     write_json(path, found)
     for name in dict.fromkeys(row["name"] for row in rows):

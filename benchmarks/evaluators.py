@@ -62,7 +62,11 @@ def drawn(run: Run, count: int, seed: int) -> list[Candidate]:
 def measured(run: Run, candidates: list[Candidate], made: Evaluators) -> Iterator[Row]:
     """One row per candidate and evaluator, candidate by candidate, so that a busy moment hits all evaluators alike."""
     kept = run.folder.root / "evaluators.jsonl"
-    done = {row["made_of"]: row for row in map(json.loads, kept.read_text().splitlines())} if kept.exists() else {}
+    done = (
+        {row["made_of"]: row for row in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
+        if kept.exists()
+        else {}
+    )
     images = min(run.recipe.search.images or len(run.task.select), len(run.task.select))
     recipe = run.recipe.model_dump(mode="json", exclude={"deliver", "export"})
     for i, candidate in enumerate(candidates):
@@ -79,7 +83,7 @@ def measured(run: Run, candidates: list[Candidate], made: Evaluators) -> Iterato
                     "full_macs": found.metrics["full_macs"], "architecture": candidate.architecture.key,
                     "made_of": made_of,
                 }  # fmt: skip
-                with kept.open("a") as file:
+                with kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                 done[made_of] = row
             yield done[made_of]

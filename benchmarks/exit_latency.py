@@ -126,13 +126,13 @@ def thresholds(model: Model, models: dict[str, Model]) -> dict[str, list[float] 
     curve = model.path.with_name("curve.json")
     if model.exits == 1 or not curve.exists():
         return found
-    points = json.loads(curve.read_text())
+    points = json.loads(curve.read_text(encoding="utf-8"))
     select = [point["select"] for point in points]
     for name, other in models.items():
         metrics = other.path.with_name("metrics.json")
         if other.exits > 1 or not metrics.exists():
             continue
-        wanted = json.loads(metrics.read_text())["select"]["accuracy"]
+        wanted = json.loads(metrics.read_text(encoding="utf-8"))["select"]["accuracy"]
         best = as_accurate(wanted, [s["accuracy"] for s in select], [s["mean_macs"] for s in select])
         if best is not None:
             found[f"as accurate as {name}"] = [float(t) for t in points[best]["thresholds"]]
@@ -168,7 +168,7 @@ def exported(folder: Path, architecture: Architecture, seed: int) -> Model:
     policy = Policy("max_probability", (0.5,) * (len(architecture.exits) - 1))
     path = folder / "model.onnx"
     export_onnx(build(architecture, seed), policy, path, classes=CLASSES, images=images)
-    (folder / "architecture.json").write_text(architecture.to_json())
+    (folder / "architecture.json").write_text(architecture.to_json(), encoding="utf-8")
     return Model(path)
 
 
@@ -242,7 +242,7 @@ def main() -> None:
     show(rows)
     if given.write:
         path = RESULTS / f"{given.write}.json"
-        path.write_text(json.dumps(result(rows, command(given)), indent=1) + "\n")
+        path.write_text(json.dumps(result(rows, command(given)), indent=1) + "\n", encoding="utf-8")
         print(f"written: {path}")
 
 

@@ -42,7 +42,7 @@ EIGHT = (8, 8)
 
 def rows(run: Run, folder: Path, bits: Sequence[Bits], images: int, epochs: int) -> Iterator[Row]:
     """Those of one network."""
-    seed = json.loads((folder / "metrics.json").read_text())["seed"]
+    seed = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["seed"]
     plain, policy = load(folder)
     _, spend = scored(plain, run, policy, None)
     drawn = torch.randperm(len(run.task.test), generator=torch.Generator().manual_seed(seed))[:images]

@@ -69,7 +69,7 @@ class Browser:
         self._folder = TemporaryDirectory()
         root = Path(self._folder.name)
         copytree(ort, root / "ort")
-        (root / "page.html").write_text(PAGE)
+        (root / "page.html").write_text(PAGE, encoding="utf-8")
         for name, file in files.items():
             copy(file, root / f"{name}.onnx")
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=root))
@@ -107,7 +107,7 @@ class Browser:
 
 def measured(browser: Browser, name: str, folder: Path, images: np.ndarray) -> dict[str, Any]:
     """The row of one network."""
-    model, policy = Model(folder / "model.onnx"), Policy.from_json((folder / "policy.json").read_text())
+    model, policy = Model(folder / "model.onnx"), Policy.from_json((folder / "policy.json").read_text(encoding="utf-8"))
     exits = len(policy.thresholds) + 1
     browser.call("begin", f"{name}.onnx", [1, *images.shape[1:]])
     here, there = [], []
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--out", default="in-browser", help="writes benchmarks/results/NAME.json")
     given = parser.parse_args()
     folders = {f"network{i}": folder.resolve() for i, folder in enumerate(given.networks)}
-    version = json.loads((given.ort.parent / "package.json").read_text())["version"]
+    version = json.loads((given.ort.parent / "package.json").read_text(encoding="utf-8"))["version"]
     rows = []
     with Browser(given.ort, {name: folder / "model.onnx" for name, folder in folders.items()}) as browser:
         for name, folder in folders.items():

@@ -151,7 +151,7 @@ def main() -> None:
     path = given.results or RESULTS / f"nachos-{given.data}.json"
     if given.results and not path.is_file():
         sys.exit(f"{path} is not there")
-    rows = rows_of(json.loads(path.read_text())["rows"] if path.is_file() else [], given.runs)
+    rows = rows_of(json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else [], given.runs)
     print(f"NACHOS, Table II, {given.data}; ours: test split, mean ± standard deviation over seeds")
     for line in (*table(rows, given.data), *exits(rows)):
         print(line.rstrip())

@@ -74,11 +74,15 @@ def rows(run: Run, bits: Sequence[Bits], epochs: Sequence[int], lr: float, only:
     `only`: names of networks; all where it is empty.
     """
     kept = run.folder.root / "precision.jsonl"
-    done = {row["made_of"]: row for row in map(json.loads, kept.read_text().splitlines())} if kept.exists() else {}
+    done = (
+        {row["made_of"]: row for row in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
+        if kept.exists()
+        else {}
+    )
     for folder in run.folder.delivered():
         if only and folder.name not in only:
             continue
-        seed = json.loads((folder / "metrics.json").read_text())["seed"]
+        seed = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["seed"]
         net, policy = load(folder)
         if len(net.architecture.exits) < 2:
             continue
@@ -103,7 +107,7 @@ def rows(run: Run, bits: Sequence[Bits], epochs: Sequence[int], lr: float, only:
                     "final_exit_drop": plain["final_exit_accuracy"] - row["final_exit_accuracy"],
                 }
                 done[made_of] = about | drops | row | {"seconds": seconds, "made_of": made_of}
-                with kept.open("a") as file:
+                with kept.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(done[made_of]) + "\n")
             yield {key: value for key, value in done[made_of].items() if key != "made_of"}
 

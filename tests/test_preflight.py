@@ -2,6 +2,7 @@
 
 import pytest
 
+from offramp.data import task
 from offramp.deliver import costs_of
 from offramp.pipeline import Run
 from offramp.preflight import doubtful, impossible
@@ -22,6 +23,7 @@ mean_macs = 6e4
 
 
 SPACE = space("offramp")
+DIGITS = task("digits")
 
 
 def told(folder, *overrides):
@@ -121,7 +123,7 @@ def test_a_run_ends_before_its_supernet(tmp_path):
     ],
 )
 def test_a_goal_that_does_not_bound_what_is_delivered_is_told(overrides, told_of):
-    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides), SPACE)
+    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides), DIGITS, SPACE)
     assert [line.split("'")[1] for line in found] == told_of
     assert all('"mean_macs <= 60000.0"' in line for line in found)
 
@@ -129,10 +131,38 @@ def test_a_goal_that_does_not_bound_what_is_delivered_is_told(overrides, told_of
 @pytest.mark.parametrize("epochs, largest, told", [(2, 8, 1), (8, 8, 1), (9, 8, 0), (0, 8, 0)])
 def test_a_supernet_whose_smaller_networks_are_never_trained_is_told(epochs, largest, told):
     overrides = [f"supernet.epochs={epochs}", f"supernet.largest_epochs={largest}", "policy.mean_macs=1e12"]
-    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides), SPACE)
+    found = doubtful(Recipe.parse(MINIMAL, overrides=overrides), DIGITS, SPACE)
     assert [line.startswith(f"supernet.largest_epochs is 8 of {epochs} epochs") for line in found] == [True] * told
 
 
 def test_least_cost_at_an_accuracy_bounds_nothing():
-    assert doubtful(Recipe.parse("[policy]\naccuracy = 0.9"), SPACE) == []
-    assert doubtful(Recipe.parse("[policy]\nmean_macs = 1e12"), SPACE) == []
+    assert doubtful(Recipe.parse("[policy]\naccuracy = 0.9"), DIGITS, SPACE) == []
+    assert doubtful(Recipe.parse("[policy]\nmean_macs = 1e12"), DIGITS, SPACE) == []
+
+
+def test_splits_that_tell_nothing_apart_are_told():
+    few = task("digits", select=24, test=0.2)
+    (line,) = doubtful(Recipe.parse("[policy]\naccuracy = 0.9"), few, SPACE)
+    assert line.startswith("the select split, by which networks and thresholds are chosen, has 24 images")
+    assert "off by 20 points" in line  # 1.96 sqrt(0.25 / 24)
+
+
+@pytest.mark.parametrize(
+    "overrides, start",
+    [
+        (
+            ['deliver.budgets=[{name="a", mean_macs=9e4}]', "policy.mean_macs=9e4"],
+            "deliver.budgets: 'a' allows mean_macs",
+        ),
+        (['deliver.budgets=[{name="a", mean_macs=3e4}]'], "policy.mean_macs is 60000, for which the search sets"),
+        (['deliver.budgets=[{name="a", mean_macs=3e4}, {name="b", mean_macs=6e4}]'], None),
+        (['deliver.budgets=[{name="a", mean_macs=3e4}]', "policy.thresholds=genes", "space.name=edanas"], None),
+        (['deliver.budgets=[{name="a", mean_macs=9e4, architecture="/any.json"}]', "policy.mean_macs=9e4"], None),
+    ],
+)
+def test_bounds_that_do_not_go_together_are_told(overrides, start):
+    text = MINIMAL if "space.name=edanas" not in overrides else "[policy]\nmean_macs = 6e4"
+    recipe = Recipe.parse(text, overrides=['search.constraints=["mean_macs <= 6e4"]', *overrides])
+    found = doubtful(recipe, DIGITS, SPACE)
+    assert len(found) == (start is not None)
+    assert all(line.startswith(start) for line in found)

@@ -212,7 +212,7 @@ class Architecture(_Frozen):
             ValueError: it holds no architecture; the message names the file, and the first thing that is wrong.
         """
         try:
-            return cls.from_json(Path(path).read_text())
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

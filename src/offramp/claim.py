@@ -186,12 +186,12 @@ def _stored(path: Path) -> dict[str, Any]:
     """The recipe in a run's folder, with the defaults of keys that came into being after it was written."""
     try:
         found = tomllib.loads(Recipe.load(path, stored=True).to_toml())
-        if "max_macs" not in tomllib.loads(path.read_text()).get("gates", {"max_macs": None}):
+        if "max_macs" not in tomllib.loads(path.read_text(encoding="utf-8")).get("gates", {"max_macs": None}):
             del found["gates"]["max_macs"]  # of an earlier version: there was no L_cost then
         return found
     except RecipeError as error:  # it has keys that are no more: the differences name them
         try:
-            return tomllib.loads(path.read_text())
+            return tomllib.loads(path.read_text(encoding="utf-8"))
         except ValueError:  # no TOML at all
             raise error from None
 

@@ -151,7 +151,7 @@ def load(folder: str | Path) -> tuple[EarlyExitNet, Policy]:
 
 def _policy(path: Path) -> Policy:
     try:
-        return Policy.from_json(path.read_text())
+        return Policy.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no policy: {error}") from error
 
@@ -228,7 +228,7 @@ def _compiled(net: EarlyExitNet, policy: Policy, folder: Path, device: str, task
     from offramp.export import export_tflite
 
     made = export_tflite(net, policy, folder, classes=task.classes, images=task.train.images)
-    files = [(folder / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
+    files = [(folder / stage["file"]).read_bytes() for stage in json.loads(made.read_text(encoding="utf-8"))["stages"]]
     return cost(net.architecture, device, files)
 
 

@@ -49,7 +49,7 @@ def promise(folder: Path, confidence: float = CONFIDENCE) -> dict[str, Any]:
         ValueError: a confidence outside 0..1.
         FileNotFoundError: the folder lacks one of the files; those of earlier versions have no calibrate_scores.npz.
     """
-    policy = Policy.from_json(delivered_file(folder, "policy.json").read_text())
+    policy = Policy.from_json(delivered_file(folder, "policy.json").read_text(encoding="utf-8"))
     return promised(policy, ScoreTable.load(delivered_file(folder, "calibrate_scores.npz")), confidence)
 
 

@@ -62,9 +62,11 @@ def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] =
     return made
 
 
-def check(recipe: Recipe) -> None:
-    """See that the recipe's images, space and device can give what it asks for; see `Run.check`."""
-    Run(rooted(recipe), "").check()
+def check(recipe: Recipe) -> Task:
+    """See that the recipe's images, space and device can give what it asks for; see `Run.check`. Gives the images."""
+    run = Run(rooted(recipe), "")
+    run.check()
+    return run.task
 
 
 class Run:
@@ -140,7 +142,7 @@ class Run:
         )
         if found:
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
-        for line in () if searched else doubtful(self.recipe, self.space):
+        for line in () if searched else (*self.task.notes, *doubtful(self.recipe, self.task, self.space)):
             tell(line)
         some = () if searched else self._samples()
         offered = (*self.space.cover(), self.space.smallest(), self.space.largest())

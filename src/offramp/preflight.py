@@ -14,6 +14,9 @@ from offramp.search.costs import Costs
 from offramp.search.sampling import draw, hopeless, out_of_reach
 from offramp.spaces import SearchSpace
 
+_FEW = 100
+"""Images of a split, with fewer of which nothing is told apart."""
+
 
 def impossible(
     recipe: Recipe,
@@ -36,9 +39,21 @@ def impossible(
     return found + list(_statics(recipe, problem.space))
 
 
-def doubtful(recipe: Recipe, space: SearchSpace) -> list[str]:
-    """Lines on what can be done and is hardly meant: small networks never trained, a bound that need not be kept."""
-    return [*_untrained(recipe), *_unbound(recipe, space)]
+def doubtful(recipe: Recipe, task: Task, space: SearchSpace) -> list[str]:
+    """Lines on what can be done and is hardly meant: splits too small to tell networks apart, small networks never
+    trained, a bound that need not be kept or is another one elsewhere."""
+    return [*_small(task), *_untrained(recipe), *_unbound(recipe, space), *_apart(recipe)]
+
+
+def _small(task: Task) -> Iterator[str]:
+    for name, use in (("select", "networks and thresholds are chosen"), ("test", "networks are judged")):
+        n = len(task.splits[name])
+        if n < _FEW:
+            points = 100 * 1.96 * (0.25 / n) ** 0.5
+            yield (
+                f"the {name} split, by which {use}, has {n} images: an accuracy on it may be off by {points:.0f} "
+                f"points (95 % interval of one near 50 %)"
+            )
 
 
 def _untrained(recipe: Recipe) -> Iterator[str]:
@@ -65,6 +80,29 @@ def _unbound(recipe: Recipe, space: SearchSpace) -> list[str]:
         for budget in recipe.deliver.budgets
         if budget.budget is None and not budget.architecture
     ]
+
+
+def _apart(recipe: Recipe) -> Iterator[str]:
+    """Bounds on one mean cost that differ between the sections which should agree on it."""
+    budgets = [
+        (budget.name, *budget.budget) for budget in recipe.deliver.budgets if budget.budget and not budget.architecture
+    ]
+    most = {c.metric: c.bound for c in recipe.search.parsed_constraints if not c.at_least}
+    for name, metric, bound in budgets:
+        if metric in most and most[metric] < bound:
+            yield (
+                f"deliver.budgets: {name!r} allows {metric} of {bound:g}; the search keeps what has at most "
+                f"{most[metric]:g}, so that no network will make use of it"
+            )
+    if recipe.policy.budget is None or recipe.policy.thresholds == "genes":
+        return
+    metric, goal = recipe.policy.budget
+    asked = [bound for _, of, bound in budgets if of == metric]
+    if asked and not min(asked) <= goal <= max(asked):
+        yield (
+            f"policy.{metric} is {goal:g}, for which the search sets the candidates' thresholds; the budgets ask for "
+            f"{', '.join(f'{bound:g}' for bound in asked)}"
+        )
 
 
 def _batches(recipe: Recipe, task: Task, supernet: bool) -> Iterator[str]:

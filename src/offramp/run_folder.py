@@ -69,7 +69,7 @@ class RunFolder:
             RuntimeError: another run is at work in it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a") as file:
+        with (self.root / ".lock").open("a", encoding="utf-8") as file:
             if fcntl is not None:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +101,7 @@ class RunFolder:
         """Append a line to `log.jsonl`."""
         self.root.mkdir(parents=True, exist_ok=True)
         record = {"time": round(time.time(), 1), "event": event, **fields}
-        with self.log_file.open("a") as file:
+        with self.log_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
 
@@ -136,7 +136,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file so that a kill leaves the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -152,7 +152,7 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> Any:
         ValueError: the file is damaged, or lacks a key; it names the file.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise damaged(path, error) from error
     if missing := [key for key in keys if not isinstance(found, dict) or key not in found]:

@@ -210,3 +210,43 @@ def test_read_split_takes_known_classes_and_a_network_input(pets):
     assert found.labels.bincount().tolist() == [0, 20, 20]
     with pytest.raises(data.DataError, match="'dog'"):
         data.read_split(pets, ("cat", "bird"), (3, 6, 5))
+
+
+def test_what_is_passed_over_is_told(pets):
+    assert data.task("folder", pets).notes == ()
+    write(pets / "cat" / "more", 3)
+    for i in range(2):
+        (pets / "dog" / f"{i}.HEIC").write_bytes(b"of a phone")
+    (pets / "dog" / "labels").write_text("cat dog")
+    (pets / "dog" / ".DS_Store").touch()
+    (note,) = data.task("folder", pets).notes
+    assert note == (
+        f"{pets}: only images right inside the class folders are read: in cat 20 images, not read more/; "
+        "in dog 20 images, not read 2 .heic, 1 labels"
+    )
+
+
+def test_a_part_beside_train_and_test_is_told(tmp_path):
+    for part, name in [(part, name) for part in ("train", "test", "val") for name in ("cat", "dog")]:
+        write(tmp_path / part / name, 20, seed=len(part) * ord(name[0]))
+    (note,) = data.task("folder", tmp_path).notes
+    assert note == f"{tmp_path}: read are train/ and test/; not read: val/"
+
+
+def test_images_that_several_splits_share_are_counted(tmp_path):
+    write(tmp_path / "cat", 20)
+    write(tmp_path / "dog", 1, seed=1)
+    for i in range(1, 20):
+        (tmp_path / "dog" / f"{i:03d}.png").write_bytes((tmp_path / "dog" / "000.png").read_bytes())
+    task = data.task("folder", tmp_path)
+    dogs = {name: int((split.labels == 1).sum()) for name, split in task.splits.items()}
+    assert task.notes == (
+        f"select: {dogs['select']} of 6 images are, pixel for pixel, also in train",
+        f"calibrate: {dogs['calibrate']} of 4 images are, pixel for pixel, also in train or select",
+        f"test: {dogs['test']} of 8 images are, pixel for pixel, also in train, select or calibrate",
+    )
+
+
+def test_photos_larger_than_memory_are_told(pets):
+    with pytest.raises(data.DataError, match=r"40 images of 1000000 x 1000000 pixels take 120,000 GB.*Set size"):
+        data.task("folder", pets, size=(10**6, 10**6))

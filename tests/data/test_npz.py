@@ -47,6 +47,14 @@ def test_keras_arrays_bring_their_test_split(tmp_path):
         data.read_split(tmp_path / "x.npz", task.classes, (3, 9, 9))
 
 
+def test_labels_go_by_the_names_of_their_classes(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(4, 8, 8), labels=[0, 1, 1, 0], classes=np.array([b"dog", b"cat"]))
+    found = data.read_split(tmp_path / "x.npz", ("cat", "cow", "dog"), (1, 8, 8))
+    assert found.labels.tolist() == [2, 0, 0, 2]
+    with pytest.raises(data.DataError, match=r"its classes \['dog'\] are not among those of the network"):
+        data.read_split(tmp_path / "x.npz", ("cat", "cow"), (1, 8, 8))
+
+
 GOOD = images(60, 8, 8)
 DAMAGE = [
     ({"pictures": GOOD, "labels": LABELS}, r"has the arrays \['labels', 'pictures'\]"),
@@ -62,6 +70,13 @@ DAMAGE = [
     ({"images": GOOD, "labels": LABELS * 0, "classes": np.array(["cat"])}, r"1 class, \['cat'\]"),
     ({"x_train": GOOD, "y_train": LABELS * 0, "x_test": GOOD, "y_test": LABELS * 0}, r"1 class, \['0'\]"),
     ({"images": GOOD[:0], "labels": LABELS[:0]}, "labels are int64 of shape"),
+    ({"images": GOOD[:, :0], "labels": LABELS}, r"images has shape \(60, 0, 8\); images have at least one pixel"),
+    ({"images": GOOD, "labels": LABELS, "classes": np.array(["a", "b", "a"])}, r"classes has \['a'\] more than once"),
+    (
+        {"images": GOOD, "labels": LABELS, "x_test": GOOD, "y_test": LABELS},
+        "has x_test, y_test beside images and labels",
+    ),
+    ({"x_train": GOOD, "y_train": LABELS, "x_test": GOOD}, "has x_test beside x_train and y_train"),
     ({"images": GOOD.reshape(60, 64), "labels": LABELS}, r"images has shape \(60, 64\)"),
     ({"images": images(60, 3, 8, 3), "labels": LABELS}, r"images has shape \(60, 3, 8, 3\)"),
     ({"images": GOOD, "labels": LABELS.astype(object)}, "not a readable .npz of plain arrays"),

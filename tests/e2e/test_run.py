@@ -27,7 +27,8 @@ from offramp.run_folder import RunFolder
 
 RECIPE = Path(__file__).with_name("tiny.toml")
 COMMAND = [sys.executable, "-m", "offramp", "run", str(RECIPE), "--out"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+# A locale without UTF-8, as on many a Windows: what a run writes must not depend on it.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
 def offramp(*arguments):

@@ -39,7 +39,9 @@ def export(
     task = _task(folder)
     made = export_tflite(net, policy, tflite, classes=task.classes, images=task.train.images)
     if device is not None:
-        files = [(tflite / stage["file"]).read_bytes() for stage in json.loads(made.read_text())["stages"]]
+        files = [
+            (tflite / stage["file"]).read_bytes() for stage in json.loads(made.read_text(encoding="utf-8"))["stages"]
+        ]
         print_cost(device, cost_of(net.architecture, device, files))
     print_line(f"Stages: {made}")
 

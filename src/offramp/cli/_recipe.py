@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from offramp.cli._print import print_line
+
+if TYPE_CHECKING:
+    from offramp.data import Task
+
+_CLASSES_NAMED = 10
 
 
 def recipes() -> None:
@@ -24,7 +29,7 @@ def init(name: Annotated[str, typer.Argument(help="A name that `offramp recipes`
     """Print a recipe, to be edited: offramp init NAME > my.toml."""
     from offramp.recipe import find
 
-    sys.stdout.write(find(name).read_text())
+    sys.stdout.write(find(name).read_text(encoding="utf-8"))
 
 
 def validate(
@@ -47,5 +52,17 @@ def validate(
     if not told_where(checked.data.name, checked.data.root):
         print_line(f"{recipe}: no mistakes found; the images were not looked at: give data.root, or set OFFRAMP_DATA")
         return
-    check(checked)
+    task = check(checked)
+    print_line(_images(task))
     print_line(f"{recipe}: no mistakes found")
+
+
+def _images(task: Task) -> str:
+    """What is learnt from, in words: shape, splits, classes."""
+    counts = sum(split.labels.bincount(minlength=len(task.classes)) for split in task.splits.values()).tolist()
+    if len(counts) <= _CLASSES_NAMED:
+        classes = ", ".join(f"{name} {count:,}" for name, count in zip(task.classes, counts))
+    else:
+        classes = f"{min(counts):,} to {max(counts):,} of each of {len(counts)} classes"
+    splits = ", ".join(f"{name} {len(split):,}" for name, split in task.splits.items())
+    return f"{sum(counts):,} images of {' x '.join(map(str, task.input))} ({classes}): {splits}"

@@ -1,5 +1,7 @@
 """A folder of image files with one sub-folder per class."""
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ from offramp.data.image import SUFFIXES, image_header, is_image, read_with_peak
 
 _TWELVE_BITS = 4096
 _SHOWN = 20  # of the images that cannot be read
+_FOLDERS_SHOWN = 5  # of those in which something is passed over
 
 
 def read_folder(root: Path, options: Options) -> Source:
@@ -25,7 +28,9 @@ def read_folder(root: Path, options: Options) -> Source:
     input = _common_input([file for files, _ in listed for file in files], options.size)
     images = _read_parts([files for files, _ in listed], input)
     found = [labelled(read, labels, len(classes), part) for read, (_, labels), part in zip(images, listed, parts)]
-    return Source(classes, found[0], found[1] if len(found) > 1 else None, flip=True, pad=max(1, input[1] // 8))
+    notes = tuple(_passed_over(root, parts, classes))
+    test = found[1] if len(found) > 1 else None
+    return Source(classes, found[0], test, flip=True, pad=max(1, input[1] // 8), notes=notes)
 
 
 def read_class_folders(root: Path, classes: tuple[str, ...], input: tuple[int, int, int]) -> Labelled:
@@ -39,6 +44,23 @@ def class_folders(root: Path) -> tuple[str, ...]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder. Set data.root to a folder with one sub-folder of images per class.")
     return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))
+
+
+def _passed_over(root: Path, parts: list[Path], classes: tuple[str, ...]) -> Iterator[str]:
+    """What lies among the images and is not read, such as photos in another format or one folder deeper."""
+    beside = sorted({path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")})
+    if len(parts) > 1 and (others := [name for name in beside if name not in ("train", "test")]):
+        yield f"{root}: read are train/ and test/; not read: {', '.join(f'{name}/' for name in others)}"
+    found = []
+    for folder in [part / name for part in parts for name in classes if (part / name).is_dir()]:
+        here = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        kinds = Counter(path.suffix.lower() or path.name for path in here if not path.is_dir() and not is_image(path))
+        left = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+        if left := [*left, *sorted(f"{path.name}/" for path in here if path.is_dir())]:
+            found.append(f"in {folder.relative_to(root)} {sum(map(is_image, here))} images, not read {', '.join(left)}")
+    if found:
+        more = f"; and in {len(found) - _FOLDERS_SHOWN} more" if found[_FOLDERS_SHOWN:] else ""
+        yield f"{root}: only images right inside the class folders are read: {'; '.join(found[:_FOLDERS_SHOWN])}{more}"
 
 
 def _list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.ndarray]:
@@ -103,7 +125,15 @@ def _read_parts(parts: list[list[Path]], input: tuple[int, int, int]) -> list[Im
 
 
 def _read_all(files: list[Path], input: tuple[int, int, int]) -> _Read:
-    read = _Read(np.empty((len(files), *input), np.uint8), {}, [])
+    try:
+        read = _Read(np.empty((len(files), *input), np.uint8), {}, [])
+    except MemoryError as error:
+        channels, height, width = input
+        size = len(files) * channels * height * width / 1e9
+        raise DataError(
+            f"{len(files)} images of {height} x {width} pixels take {size:,.0f} GB, more than there is of memory. Set "
+            "size (data.size in the recipe) to what the network shall see, such as [64, 64]."
+        ) from error
     for place, file in zip(read.images, files):
         try:
             place[:], peak = read_with_peak(file, input)

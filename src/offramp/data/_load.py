@@ -1,7 +1,8 @@
 """From a data set's name to a `Task`."""
 
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def task(
     for part, found in parts.items():
         check_classes(part, found.labels, source.classes, found.origin)
     augment = Augment(source.flip if flip is None else flip, source.pad if pad is None else pad)
+    notes = (*source.notes, *_repeated(parts))
     splits = {part: _tensors(found) for part, found in parts.items()}
-    return Task(name=name, classes=source.classes, augment=augment, notes=source.notes, **splits)
+    return Task(name=name, classes=source.classes, augment=augment, notes=notes, **splits)
 
 
 def told_where(name: str, root: str | Path | None = None) -> bool:
@@ -97,7 +99,7 @@ def read_split(path: str | Path, classes: tuple[str, ...], input: tuple[int, int
     path = Path(path).expanduser()
     if path.is_dir():
         return _tensors(read_class_folders(path, classes, input))
-    found = read_npz_split(path, len(classes))
+    found = read_npz_split(path, classes)
     if found.images.shape[1:] != tuple(input):
         raise DataError(f"{path}: images of shape {found.images.shape[1:]}, but the network takes {tuple(input)}.")
     return _tensors(found)
@@ -153,6 +155,19 @@ def _split(
     carved = carve(source.train.labels, len(source.classes), sizes, _checked_seed(seed))
     parts = {name: _take(source.train, chosen) for name, chosen in zip([*wishes, "train"], carved)}
     return parts | ({"test": source.test} if source.test is not None else {})
+
+
+def _repeated(parts: dict[str, Labelled]) -> Iterator[str]:
+    """How many images of a split are also in one that is looked at before it, as of bursts and collected photos."""
+    seen: set[bytes] = set()
+    before: list[str] = []
+    for part in ("train", "select", "calibrate", "test"):
+        pixels = [hashlib.blake2b(image, digest_size=16).digest() for image in parts[part].images]
+        if again := sum(image in seen for image in pixels):
+            where = " or ".join([", ".join(before[:-1]), before[-1]] if before[1:] else before)
+            yield f"{part}: {again} of {len(pixels)} images are, pixel for pixel, also in {where}"
+        seen.update(pixels)
+        before.append(part)
 
 
 def _checked_seed(seed: int) -> int:

@@ -9,21 +9,25 @@ from numpy.typing import NDArray
 from offramp.data._errors import DataError
 from offramp.data._source import Labelled, Options, Source, labelled
 
-_PAIRS = (("images", "labels"), ("x_train", "y_train"))
-_TEST = ("x_test", "y_test")
+_PLAIN, _TRAIN, _TEST = ("images", "labels"), ("x_train", "y_train"), ("x_test", "y_test")
 _MOST_CHANNELS = 4
 
 
 def read_npz(file: Path, options: Options) -> Source:
     """`images` and `labels`, or `x_train`, `y_train` and perhaps `x_test`, `y_test`; perhaps `classes`, their names."""
     arrays = _load(file)
-    pair = next((pair for pair in _PAIRS if set(pair) <= set(arrays)), None)
+    pair = next((pair for pair in (_PLAIN, _TRAIN) if set(pair) <= set(arrays)), None)
     if pair is None:
         raise DataError(f"{file}: has the arrays {sorted(arrays)}; needs images and labels, or x_train and y_train.")
+    has_test = pair == _TRAIN and set(_TEST) <= set(arrays)
+    if unused := sorted(set(arrays) & {*_PLAIN, *_TRAIN, *_TEST} - {*pair, *(_TEST if has_test else ())}):
+        raise DataError(
+            f"{file}: has {', '.join(unused)} beside {' and '.join(pair)}, and they would not be read. Give images and "
+            "labels, or x_train, y_train, x_test and y_test."
+        )
     labels = _labels(arrays, pair[1], file)
     classes = _classes(arrays, labels, file)
     train = labelled(_images(arrays, pair[0], file), labels, len(classes), file)
-    has_test = pair != _PAIRS[0] and set(_TEST) <= set(arrays)
     test = _pair(arrays, _TEST, len(classes), file) if has_test else None
     if test is not None and test.images.shape[1:] != train.images.shape[1:]:
         raise DataError(
@@ -32,13 +36,26 @@ def read_npz(file: Path, options: Options) -> Source:
     return Source(classes, train, test, flip=True, pad=max(1, train.images.shape[2] // 8))
 
 
-def read_npz_split(file: Path, classes: int) -> Labelled:
-    """The test arrays of the file where it has them, else its only arrays."""
+def read_npz_split(file: Path, classes: tuple[str, ...]) -> Labelled:
+    """The test arrays of the file where it has them, else its only arrays.
+
+    Where it names its classes, its labels are brought to the numbers that `classes` have.
+    """
     arrays = _load(file)
-    for pair in (_TEST, *_PAIRS):
+    for pair in (_TEST, _PLAIN, _TRAIN):
         if set(pair) <= set(arrays):
-            return _pair(arrays, pair, classes, file)
+            return _renumbered(arrays, _pair(arrays, pair, len(_named(arrays, file) or classes), file), classes, file)
     raise DataError(f"{file}: has the arrays {sorted(arrays)}; needs images and labels, or x_test and y_test.")
+
+
+def _renumbered(arrays: dict[str, NDArray[Any]], found: Labelled, classes: tuple[str, ...], file: Path) -> Labelled:
+    named = _named(arrays, file)
+    if named is None or named == classes:
+        return found
+    if unknown := sorted(set(named) - set(classes)):
+        raise DataError(f"{file}: its classes {unknown} are not among those of the network, {list(classes)}.")
+    numbers = np.array([classes.index(name) for name in named], np.int64)
+    return Labelled(found.images, numbers[found.labels], found.origin)
 
 
 def _pair(arrays: dict[str, NDArray[Any]], pair: tuple[str, str], classes: int, file: Path) -> Labelled:
@@ -62,6 +79,8 @@ def _images(arrays: dict[str, NDArray[Any]], key: str, file: Path) -> NDArray[np
     images = arrays[key]
     if images.dtype != np.uint8:
         raise DataError(f"{file}: {key} is {images.dtype}; images are uint8. Bring the pixels to 0..255 and convert.")
+    if 0 in images.shape[1:]:
+        raise DataError(f"{file}: {key} has shape {images.shape}; images have at least one pixel.")
     if images.ndim == 3:
         return images[:, None]
     first, last = (images.ndim == 4 and images.shape[axis] <= _MOST_CHANNELS for axis in (1, 3))
@@ -78,9 +97,19 @@ def _labels(arrays: dict[str, NDArray[Any]], key: str, file: Path) -> NDArray[An
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels  # Keras writes (N, 1)
 
 
+def _named(arrays: dict[str, NDArray[Any]], file: Path) -> tuple[str, ...] | None:
+    """The names that the file gives its classes; None where it gives none."""
+    if "classes" not in arrays:
+        return None
+    names = tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in arrays["classes"].flat)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{file}: classes has {twice} more than once. Give every class a name of its own.")
+    return names
+
+
 def _classes(arrays: dict[str, NDArray[Any]], labels: NDArray[Any], file: Path) -> tuple[str, ...]:
-    if "classes" in arrays:
-        return tuple(str(name) for name in arrays["classes"].reshape(-1))
+    if (named := _named(arrays, file)) is not None:
+        return named
     if labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"{file}: labels are {labels.dtype} of shape {labels.shape}. Give whole numbers from 0, one an image."

@@ -24,7 +24,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     """The description of a packed set."""
     file = folder / "info.json"
     try:
-        info = json.loads(file.read_text())
+        info = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(info, dict):
             raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:

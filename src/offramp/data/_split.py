@@ -66,5 +66,6 @@ def check_classes(name: str, labels: Indices, classes: Sequence[str], origin: st
     if absent := [name for name, count in zip(classes, counts) if count == 0]:
         raise DataError(
             f"{origin}: no image of {absent[:5]}{' ...' if len(absent) > 5 else ''} in the {name} split "
-            f"of {len(labels)} images, {len(classes)} classes. Make {name} larger, or add images of that class."
+            f"of {len(labels)} images, {len(classes)} classes. Every class must be in all four splits: "
+            f"make {name} larger, or add images of that class."
         )

@@ -71,7 +71,7 @@ def export_tflite(
         "policy": policy.to_dict(),
         "stages": stages,
     }
-    (folder / STAGES).write_text(json.dumps(record, indent=1) + "\n")
+    (folder / STAGES).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder / STAGES
 
 

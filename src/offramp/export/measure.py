@@ -97,14 +97,14 @@ def _write(file: Path, device: Measured) -> None:
     import tomli_w
 
     temporary = file.with_name(f"{file.name}.part")
-    temporary.write_text(tomli_w.dumps(device.model_dump()))
+    temporary.write_text(tomli_w.dumps(device.model_dump()), encoding="utf-8")
     os.replace(temporary, file)
 
 
 def machine() -> str:
     """The processor's name."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     named = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
 

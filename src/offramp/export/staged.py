@@ -27,7 +27,7 @@ class StagedModel:
         if not path.is_file():
             raise ModelError(f"{path}: no such file. Give a folder that export_tflite wrote.")
         try:
-            about = json.loads(path.read_text())
+            about = json.loads(path.read_text(encoding="utf-8"))
             self.input = tuple(about["input"])
             self.classes = tuple(about["classes"])
             self.policy = Policy.from_dict(about["policy"])

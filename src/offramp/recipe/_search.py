@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from math import inf
 from typing import Annotated, Any
 
@@ -117,6 +118,13 @@ class SearchSection(Section):
     def _initial_fits(self) -> SearchSection:
         if self.initial > self.evaluations > 0:
             raise ValueError(f"initial is {self.initial}, more than evaluations, {self.evaluations}")
+        return self
+
+    @model_validator(mode="after")
+    def _constraints_can_be_kept(self) -> SearchSection:
+        for low, high in product(self.parsed_constraints, repeat=2):
+            if low.metric == high.metric and low.at_least and not high.at_least and low.bound > high.bound:
+                raise ValueError(f"constraints {str(low)!r} and {str(high)!r} cannot both be kept")
         return self
 
     @model_validator(mode="after")

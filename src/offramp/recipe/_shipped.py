@@ -37,7 +37,7 @@ def find(name: str) -> Path:
 
 def about(path: Path) -> str:
     """The first sentence that a recipe's comments say of it, behind the command that runs it; may be empty."""
-    head = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    head = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     said = (line.lstrip("# ").rstrip() for line in head)
     text = " ".join(line for line in said if line and not line.startswith("offramp run"))
     return re.split(r"(?<=\.) (?=[A-Z`])", text)[0]

@@ -35,7 +35,7 @@ class Delivered:
         """Read a finished folder; ValueError or OSError that names the file where one is missing or damaged."""
         try:
             architecture = Architecture.load(folder / "architecture.json")
-            policy = Policy.from_json((folder / "policy.json").read_text())
+            policy = Policy.from_json((folder / "policy.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{folder}: architecture.json or policy.json is damaged: {error}") from error
         return cls(folder, read_json(folder / "metrics.json"), architecture, policy)
@@ -170,7 +170,7 @@ def groups(networks: Sequence[Delivered], order: Sequence[str] = ()) -> list[Gro
 def budget_order(recipe: Path) -> list[str]:
     """The names of the budgets as the recipe lists them; none where it cannot be read."""
     try:
-        budgets = tomllib.loads(recipe.read_text()).get("deliver", {}).get("budgets", [])
+        budgets = tomllib.loads(recipe.read_text(encoding="utf-8")).get("deliver", {}).get("budgets", [])
         return [budget["name"] for budget in budgets]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []  # the order is a nicety; a report must not fail for it

@@ -113,7 +113,7 @@ def _budget(name: str, files: Files, of_policy: bool = True) -> tuple[str, float
     `of_policy`: what a budget does not bound itself is bounded by the goal that thresholds are set for.
     """
     try:
-        recipe = tomllib.loads((files.root / "recipe.toml").read_text())
+        recipe = tomllib.loads((files.root / "recipe.toml").read_text(encoding="utf-8"))
         own = [budget for budget in recipe.get("deliver", {}).get("budgets", []) if budget["name"] == name]
         sections = [*own, recipe.get("policy", {})] if of_policy else own
         return next(((key, float(s[key])) for s in sections for key in MEAN_COSTS if key in s), None)

@@ -125,7 +125,7 @@ def _environment() -> jinja2.Environment:
 
 @cache
 def _asset(name: str) -> Markup:
-    return Markup(package_files("offramp.report").joinpath("assets", name).read_text("utf-8"))
+    return Markup(package_files("offramp.report").joinpath("assets", name).read_text(encoding="utf-8"))
 
 
 @cache
