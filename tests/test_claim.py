@@ -61,6 +61,22 @@ def test_another_first_seed_is_not_taken_for_the_one_delivered(folder):
     assert "the first must stay 0, with which 'best' was delivered, and is 1" in caught.value.problems[0]
 
 
+def test_what_no_longer_changes_a_delivered_network_is_told(folder, capsys):
+    def told(*overrides):
+        claim_recipe(Recipe.parse(MINIMAL, overrides=overrides), folder)
+        return capsys.readouterr().err
+
+    told()
+    claim_data(data.task("digits", limit=300), folder)
+    assert told("deliver.drop_exits=false") == ""  # nothing was delivered yet
+    delivered(folder, "best", 0)
+    assert told("deliver.drop_exits=false", "deliver.static_macs=[1e5]") == ""
+    said = told("export.check_images=10")
+    assert said.count("networks that are there stay as they are, move") == 2
+    assert "deliver.drop_exits: " in said
+    assert "export.check_images: " in said
+
+
 def test_a_path_is_kept_in_full(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     recipe = rooted(Recipe.parse(MINIMAL, overrides=["data.name=folder", "data.root=photos"]))

@@ -1,6 +1,7 @@
 """What the commands on networks say of a run's folder, a delivered one and any other."""
 
 import json
+import shutil
 import signal
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from offramp.cli import app, main
+from offramp.nn import build
 from offramp.spaces import space
 
 
@@ -92,3 +94,24 @@ def test_an_error_without_ctrl_c_stays_what_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr("offramp.pipeline.run", breaks)
     with pytest.raises(ImportError, match="no such library"):
         CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "run")], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["quantize"]])
+def test_a_network_away_from_its_run_is_told_so(command, network, tmp_path, monkeypatch, capsys):
+    (network / "metrics.json").write_text('{"splits": {"test": 3}, "classes": [], "mac_rule": "paper", "seed": 0}')
+    monkeypatch.setattr(
+        "offramp.deliver.load", lambda folder: (build(space("offramp", (1, 16, 16), 4).smallest()), None)
+    )
+    monkeypatch.setattr(
+        "offramp.few_bits.load", lambda folder: (build(space("offramp", (1, 16, 16), 4).smallest()), None)
+    )
+    alone = shutil.copytree(network, tmp_path / "alone")
+    said = refused([*command, alone], monkeypatch, capsys)
+    assert "is not the folder of a run; a delivered network needs its run here, so give it as DIR/chosen/NAME" in said
+
+
+@pytest.mark.parametrize("option", ["--lost", "--accuracy", "--confidence"])
+@pytest.mark.parametrize("share", ["0", "1", "-2", "nan"])
+def test_a_share_without_a_promise_is_named(option, share, network, monkeypatch, capsys):
+    said = refused(["guarantee", network, option, share], monkeypatch, capsys)
+    assert f"{option} is {share}; it must lie between 0 and 1" in said

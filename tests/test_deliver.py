@@ -84,6 +84,13 @@ def test_a_network_keeps_its_own_thresholds_with_the_exits_that_remain(architect
     assert found.policy == Policy("margin", tuple(own[e] for e in kept[:-1]))
 
 
+def test_every_exit_may_be_kept_for_other_budgets(architecture, table, monkeypatch):
+    everybody_at_one = GENES + "[deliver]\ndrop_exits = false\n"
+    kept, found = set_by(everybody_at_one, architecture, table, monkeypatch, (1.5, 0.0, 0.3, 0.3))
+    assert kept == [0, 1, 2, 3, 4]
+    assert found.operation.utilisation == (0, 1, 0, 0, 0)
+
+
 def test_whether_own_thresholds_meet_the_goal_is_told(architecture, table, monkeypatch):
     cheapest, *_, dearest = cost(architecture).leaving()
     for macs, holds in ((cheapest, False), (dearest, True)):

@@ -161,8 +161,8 @@ def test_the_command_promises(promising):
     "options, message",
     [
         (["--lost", "0.1", "--accuracy", "0.9"], "give one of them"),
-        (["--lost", "0"], "most is 0"),
-        (["--confidence", "1"], "confidence is 1.0; it must lie between 0 and 1"),
+        (["--lost", "0"], "--lost is 0; it must lie between 0 and 1"),
+        (["--confidence", "1"], "--confidence is 1; it must lie between 0 and 1"),
     ],
 )
 def test_promises_that_cannot_be_made_are_named(promising, options, message):

@@ -22,6 +22,8 @@ _MAY_CHANGE = (
     "search.baseline", "data.root",
 )  # fmt: skip
 """What a continued run may ask for anew: what is computed already stays as it is."""
+_FOR_NEW_ONES = ("deliver.drop_exits", "export.")
+"""Of these, what makes a delivered network another one."""
 _NAMED = 5
 
 
@@ -43,6 +45,9 @@ def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
         if refused:
             hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
             raise RecipeError(f"{path} belongs to another run", [*refused, hint])
+        if delivered := folder.delivered():
+            for line in [line for line in changed if line.startswith(_FOR_NEW_ONES)]:
+                tell(f"{line}; networks that are there stay as they are, move {delivered[0]} away to have it made anew")
     write_text(path, text)
 
 
@@ -179,7 +184,10 @@ def rooted(recipe: Recipe) -> Recipe:
 
 
 def _full(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:  # no such user
+        raise ValueError(f"{path}: {error} Give a whole path") from error
 
 
 def _stored(path: Path) -> dict[str, Any]:

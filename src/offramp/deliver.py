@@ -34,7 +34,7 @@ from offramp.policy import (
 )
 from offramp.progress import track
 from offramp.recipe import Recipe
-from offramp.run_folder import TRAINING, identity, load_weights, save_weights, write_json, write_text
+from offramp.run_folder import TRAINING, anew, identity, load_weights, save_weights, write_json, write_text
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate
 from offramp.training import score, train_either
@@ -57,7 +57,7 @@ def deliver(
 
     Thresholds are set on the select split, in the recipe's way, for `budget` where given, else for its goal; exits
     without which the tuner comes further are dropped, unless the recipe keeps them. A candidate's own thresholds stay
-    with the exits that remain. An exit at which nobody leaves is dropped, with its cost, before the test; the test
+    with the exits that remain. An exit at which nobody leaves is dropped, too, with its cost, before the test; the test
     split is read once.
 
     `shared`: the folder where checkpoints are kept, by which a training goes on after a kill, and that in float is not
@@ -112,7 +112,9 @@ def finish(
     kept, chosen = net.architecture.exits, candidate.architecture.exits
     metrics |= {
         "thresholds": recipe.policy.thresholds,
+        "budget": budget or recipe.policy.budget,
         "feasible": found.feasible,
+        "drop_exits": recipe.deliver.drop_exits,
         "dropped_exits": [position for position in chosen if position not in kept],
     }
     metrics["guarantee"] = promised(policy, calibrate)
@@ -140,7 +142,7 @@ def load(folder: str | Path) -> tuple[EarlyExitNet, Policy]:
         ValueError: one of them is damaged; it names the file.
     """
     folder = Path(folder)
-    advice = f"move {folder} away and run again, and the network is trained anew"
+    advice = anew(folder)
     try:
         net, policy = skeleton(Architecture.load(folder / "architecture.json")), _policy(folder / "policy.json")
     except ValueError as error:
@@ -270,7 +272,8 @@ def _set(
 ) -> tuple[EarlyExitNet, Setting, ScoreTable]:
     """Set thresholds on `select`; while nobody leaves at some exit, drop it (and what lies behind the last), set again.
 
-    Exits that the recipe's way of setting thresholds does not keep go first.
+    Exits that the recipe's way of setting thresholds does not keep go first. With `deliver.drop_exits = false` those at
+    which nobody leaves stay.
 
     `own`: the thresholds that came with the network.
     """
@@ -281,7 +284,8 @@ def _set(
         used: Sequence[int] = way.keep(table, costs.of_exits(net.architecture, metric))
         if len(used) == table.exits:
             found = way.set(table, costs.leaving(net.architecture)[metric], own)
-            used = [e for e, share in enumerate(found.operation.utilisation) if share > 0]
+            left = found.operation.utilisation
+            used = [e for e, share in enumerate(left) if share > 0 or not recipe.deliver.drop_exits]
         if len(used) == table.exits:
             return net, found, table
         net, table = keep_exits(net, used), table.keep(used)

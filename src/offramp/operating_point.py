@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from offramp.policy import CONFIDENCE, LOSSES, Goal, Policy, ScoreTable, guaranteed, operate, promised, tune
-from offramp.run_folder import delivered_file, read_json
+from offramp.run_folder import damaged, delivered_file, read_json
 
 _BY_EXIT = {"mean_energy_mj": "exit_energy_mj", "mean_latency_ms": "exit_latency_ms", "et_avg": "exit_et"}
 """A mean cost -> what leaving at each exit costs, in metrics.json."""
@@ -101,7 +101,10 @@ def _points(folder: Path) -> tuple[str, list[dict[str, Any]]]:
 
 def _costs(folder: Path, metrics: dict[str, Any], metric: str) -> list[float]:
     if metric == "mean_macs":
-        return [exit["macs"] for exit in metrics["exits"]]
+        try:
+            return [float(exit["macs"]) for exit in metrics["exits"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(folder / "metrics.json", f"exits is {metrics['exits']!r:.100}") from error
     if _BY_EXIT[metric] not in metrics:
         raise ValueError(f"{folder} was delivered without {metric}: its run had no [hardware] that tells it")
     return list(metrics[_BY_EXIT[metric]])

@@ -93,8 +93,16 @@ class Run:
 
     @classmethod
     def stored(cls, out: str | Path) -> Run:
-        """The run that the folder `out` holds."""
-        return cls(Recipe.load(RunFolder(out).recipe, stored=True), out)
+        """The run that the folder `out` holds.
+
+        Raises:
+            FileNotFoundError: it holds none.
+        """
+        recipe = RunFolder(out).recipe
+        if not recipe.is_file():
+            hint = "a delivered network needs its run here, so give it as DIR/chosen/NAME"
+            raise FileNotFoundError(f"{recipe} is not there, so {out} is not the folder of a run; {hint}")
+        return cls(Recipe.load(recipe, stored=True), out)
 
     def carry_out(self) -> None:
         """All steps, in order.

@@ -162,7 +162,14 @@ def read_json(path: Path, keys: Sequence[str] = ()) -> Any:
 
 def damaged(path: Path, what: object) -> ValueError:
     """The error of a run's file that cannot be used, and what to do."""
+    if path.parent.parent.name == "chosen":
+        return ValueError(f"{path} is damaged ({what}); {anew(path.parent)}")
     return ValueError(f"{path} is damaged ({what}); remove it and run again, and it is written anew")
+
+
+def anew(folder: Path) -> str:
+    """The advice where the folder of a delivered network cannot be used as it is."""
+    return f"move {folder} away and run again, and the network is trained anew"
 
 
 def save_weights(path: Path, net: nn.Module) -> None:

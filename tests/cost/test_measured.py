@@ -90,3 +90,16 @@ def test_every_mistake_of_a_file_is_named(tmp_path):
 def test_a_model_is_as_good_as_its_file(file):
     model = MeasuredModel(Measured.load(file), file)
     assert cost(network(), model) == cost(network(), str(file))
+
+
+def test_a_number_is_not_guessed_from_words(tmp_path):
+    path = tmp_path / "bad.toml"
+    path.write_text('name = "bad"\nabout = "made up"\nstart_ms = true\n[layers]\n"conv" = "1"\n')
+    with pytest.raises(DeviceError) as caught:
+        Measured.load(path)
+    assert all(part in str(caught.value) for part in ("start_ms", "layers.conv"))
+
+
+def test_a_file_in_one_s_home_is_found(file, monkeypatch):
+    monkeypatch.setenv("HOME", str(file.parent))
+    assert find_device(f"~/{file.name}").name == find_device(str(file)).name

@@ -180,6 +180,18 @@ def test_a_test_mean_above_the_budget_is_told(files: Files, tmp_path: Path, reci
     assert sentence in " ".join(headline(replace(made, chosen=(group,))).sentences).replace("\N{NO-BREAK SPACE}", " ")
 
 
+def test_the_budget_that_thresholds_were_set_for_is_told_of_a_network_no_budget_names(
+    files: Files, tmp_path: Path
+) -> None:
+    group, made = budgeted(files, tmp_path, files.chosen[0], "[policy]\nmean_macs = 9e9", **OVER)
+    own = replace(
+        group, members=[replace(m, metrics=m.metrics | {"budget": ["mean_macs", 2.4e4]}) for m in group.members]
+    )
+    assert "6.3 % above the budget of 24.0 k" in budget_kept(own, made).replace("\N{NO-BREAK SPACE}", " ")
+    none = replace(group, members=[replace(m, metrics=m.metrics | {"budget": None}) for m in group.members])
+    assert budget_kept(none, made) == ""
+
+
 def test_a_budget_on_the_device_is_told_without_select(files: Files, tmp_path: Path) -> None:
     recipe = '[deliver]\nbudgets = [{ name = "best", mean_energy_mj = 2.0 }]\n[policy]\nmean_macs = 1.0'
     group, made = budgeted(files, tmp_path, files.chosen[0], recipe, energy_mj=2.502)

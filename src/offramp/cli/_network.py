@@ -132,10 +132,10 @@ def guarantee(
     folder: Delivered,
     lost: Annotated[
         float | None,
-        typer.Option(help="Share of images that may be answered wrongly where the last exit is right.", min=0, max=1),
+        typer.Option(help="Share of images, within 0 to 1, that may be answered wrongly where the last exit is right."),
     ] = None,
-    accuracy: Annotated[float | None, typer.Option(help="Least accuracy, 0 to 1.", min=0, max=1)] = None,
-    confidence: Annotated[float, typer.Option(help="That the promise holds, 0 to 1.", min=0, max=1)] = 0.95,
+    accuracy: Annotated[float | None, typer.Option(help="Least accuracy, within 0 to 1.")] = None,
+    confidence: Annotated[float, typer.Option(help="That the promise holds, within 0 to 1.")] = 0.95,
     as_json: Json = False,
 ) -> None:
     """Show what a delivered network's thresholds promise on images that nothing was set on: its calibrate split.
@@ -144,6 +144,11 @@ def guarantee(
     """
     from offramp.operating_point import guaranteed_point, promise
 
+    for name, share in (("lost", lost), ("accuracy", accuracy), ("confidence", confidence)):
+        if share is not None and not 0 < share < 1:
+            raise ValueError(
+                f"--{name} is {share:g}; it must lie between 0 and 1, and be neither: no promise is that sure"
+            )
     if lost is not None and accuracy is not None:
         raise ValueError(f"--lost is {lost:g} and --accuracy {accuracy:g}; give one of them")
     if lost is None and accuracy is None:
@@ -195,13 +200,10 @@ def _limits(text: str, model: Model) -> list[float]:
 
 def _print_predicted(found: list[dict[str, Any]]) -> None:
     """A table of those that could be read, if any."""
-    rows = [
-        [f["image"], f["class_name"], f"{f['exit']} of {f['exits']}", percent(f["confidence"])]
-        for f in found
-        if "error" not in f
-    ]
+    read = [f for f in found if "error" not in f]
+    rows = [[f["image"], f["class_name"], f["exit"], percent(f["confidence"])] for f in read]
     if rows:
-        print_table(None, ["image", "class", "exit", "confidence"], rows)
+        print_table(None, ["image", "class", f"exit, 0 to {read[0]['exits'] - 1}", "confidence"], rows)
 
 
 def _images(data: str, folder: Path, metrics: dict[str, Any], input: tuple[int, int, int]) -> Split:

@@ -59,7 +59,8 @@ def validate(
 
 def _images(task: Task) -> str:
     """What is learnt from, in words: shape, splits, classes."""
-    counts = sum(split.labels.bincount(minlength=len(task.classes)) for split in task.splits.values()).tolist()
+    every = [split.labels.bincount(minlength=len(task.classes)).tolist() for split in task.splits.values()]
+    counts = list(map(sum, zip(*every)))
     if len(counts) <= _CLASSES_NAMED:
         classes = ", ".join(f"{name} {count:,}" for name, count in zip(task.classes, counts))
     else:

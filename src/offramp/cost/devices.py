@@ -78,7 +78,8 @@ def device(name: str) -> Device:
         return DEVICES[known]
     if name.endswith(".toml"):
         # Read again only where the file has changed: a search asks for it with every network.
-        return _read(Path(name).resolve(), Path(name).stat().st_mtime_ns)
+        path = Path(name).expanduser().resolve()
+        return _read(path, path.stat().st_mtime_ns)
     raise ValueError(f"device is {name!r}; known are {', '.join(DEVICES)}, or the path of a .toml file")
 
 

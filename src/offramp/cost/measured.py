@@ -21,7 +21,7 @@ class Measured(BaseModel):
     call, whatever the network. `exit_ms`: of every exit that a sample meets but the last, for score and decision.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     about: str

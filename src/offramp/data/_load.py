@@ -96,7 +96,7 @@ def told_where(name: str, root: str | Path | None = None) -> bool:
 
 def read_split(path: str | Path, classes: tuple[str, ...], input: tuple[int, int, int]) -> Split:
     """Labelled images of known classes from a folder with one sub-folder per class, or an .npz; for evaluation."""
-    path = Path(path).expanduser()
+    path, classes = Path(path).expanduser(), tuple(classes)
     if path.is_dir():
         return _tensors(read_class_folders(path, classes, input))
     found = read_npz_split(path, classes)

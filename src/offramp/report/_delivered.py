@@ -19,6 +19,11 @@ from offramp.run_folder import read_json
 
 _SEEDED = re.compile(r"(?P<name>.+)-seed-?\d+")
 _BASELINE = "static-"
+_NEEDED = (
+    "splits", "exits", "seed", "select", "test_accuracy", "mean_macs", "mac_rule", "static_accuracy", "static_macs",
+    "utilisation", "params", "weight_bytes", "activation_bytes",
+)  # fmt: skip
+"""What every version wrote into `metrics.json`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Delivered:
             policy = Policy.from_json((folder / "policy.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{folder}: architecture.json or policy.json is damaged: {error}") from error
-        return cls(folder, read_json(folder / "metrics.json"), architecture, policy)
+        return cls(folder, read_json(folder / "metrics.json", _NEEDED), architecture, policy)
 
     @property
     def name(self) -> str:

@@ -92,7 +92,9 @@ def tiles(group: Group) -> list[Tile]:
 
 def budget_kept(group: Group, files: Files) -> str:
     """Whether the mean cost on test keeps the budget that thresholds were set for; empty where there is none."""
-    name, bound = _budget(group.name, files) or ("", 0.0)
+    # Folders of earlier versions do not tell what their thresholds were set for.
+    asked = group.first.metrics["budget"] if "budget" in group.first.metrics else _budget(group.name, files)
+    name, bound = asked or ("", 0.0)
     figure, words, unit = MEAN_COSTS.get(name, ("", "", ""))
     if figure not in group.first.metrics:
         return ""
@@ -126,7 +128,8 @@ def own_saving(group: Group, files: Files) -> str:
     if group.first.is_static:
         if RunFolder(files.root).named(group.name).exists() and not group.first.metrics.get("dropped_exits"):
             return "It has one exit, as the network has that the recipe names, so it never stops early."
-        why = one_exit(group.first.metrics.get("dropped_exits", ()), bool(_budget(group.name, files, of_policy=False)))
+        own = _budget(group.first.metrics.get("quantized_from", group.name), files, of_policy=False)
+        why = one_exit(group.first.metrics.get("dropped_exits", ()), bool(own))
         return f"It has one exit, so it never stops early: {why}."
     macs, full = group.spread("mean_macs").mean, group.spread("static_macs").mean
     gain = group.spread("test_accuracy").mean - group.spread("static_accuracy").mean
