@@ -187,6 +187,18 @@ def test_validate_looks_at_the_images(tmp_path):
         call("validate", str(tmp_path / "my.toml"), catch=False)
 
 
+def test_validate_tells_what_is_learnt_from_and_how_long_it_takes(monkeypatch):
+    monkeypatch.setattr("offramp.forecast._LEAST_SECONDS", 0.0)
+    lines = call("validate", TINY, "--time").stdout.splitlines()
+    assert lines[0].startswith("1,797 images of 1 x 8 x 8 (0 178, 1 182, ")
+    assert lines[0].endswith("): train 988, select 270, calibrate 180, test 359")
+    assert [line.partition(":")[0] for line in lines[1:5]] == [
+        "supernet", "search", "random search, for comparison", "deliver",
+    ]  # fmt: skip
+    assert lines[5].startswith("in all about ")
+    assert lines[6].endswith("no mistakes found")
+
+
 def test_validate_says_where_it_could_not_look_at_the_images(monkeypatch):
     monkeypatch.delenv("OFFRAMP_DATA", raising=False)
     found = call("validate", "cifar10-2.4M")

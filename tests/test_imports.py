@@ -42,6 +42,7 @@ MAY = {
     "pipeline": TRAINED | {"search", "export", "report", "recipe", "run_folder", "deliver", "claim", "preflight"},
     "evaluate": TRAINED,
     "few_bits": TRAINED | {"search", "run_folder", "deliver", "pipeline"},
+    "forecast": TRAINED | {"search", "deliver", "pipeline"},
     "operating_point": {"policy", "run_folder"},
     "cli": TRAINED
     | {
@@ -54,6 +55,7 @@ MAY = {
         "pipeline",
         "evaluate",
         "few_bits",
+        "forecast",
         "operating_point",
     }
     | {"tflite"},

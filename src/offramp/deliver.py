@@ -38,7 +38,7 @@ from offramp.run_folder import TRAINING, anew, identity, load_weights, save_weig
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate
 from offramp.training import score, train_either
-from offramp.training.settings import OptimiserSettings
+from offramp.training.settings import GateSettings, OptimiserSettings, TrainSettings
 
 
 def deliver(
@@ -246,20 +246,27 @@ def _trained(
     settings = recipe.train
     # The final network sees no more than the search did: its training cannot reach calibrate or test.
     data = task.without_test()
-    phases: list[tuple[int, OptimiserSettings]] = [(settings.epochs, settings)]
     in_float = architecture.model_copy(update={"precision": Precision()})
     made_of = identity(in_float.to_json(), settings.in_float(), seed, task.fingerprint(), supernet is not None)
     if recipe.gates is not None and architecture.gated:
-        phases = [(recipe.gates.epochs, recipe.gates)]
         made_of = identity(made_of, recipe.gates.model_dump())
-    if is_quantized(architecture.precision):
-        phases.append((settings.quantized_epochs, settings))
-    total = sum(epochs * (len(task.train) // s.batch * s.batch) for epochs, s in phases)
+    total = trained_images(architecture, settings, recipe.gates, len(task.train))
     with track(f"training {folder.name}", total, unit="images") as bar:
         return train_either(
             architecture, data, settings, recipe.gates,
             supernet=supernet, seed=seed, identity=made_of, checkpoint=shared / f"{made_of}{TRAINING}", track=bar,
         )  # fmt: skip
+
+
+def trained_images(architecture: Architecture, settings: TrainSettings, gates: GateSettings | None, count: int) -> int:
+    """How many images a training of `architecture` on `count` takes, over all epochs of all phases."""
+    first: OptimiserSettings = settings
+    phases = [(settings.epochs, first)]
+    if gates is not None and architecture.gated:
+        phases = [(gates.epochs, gates)]
+    if is_quantized(architecture.precision):
+        phases.append((settings.quantized_epochs, settings))
+    return sum(epochs * (count // s.batch * s.batch) for epochs, s in phases)
 
 
 def _set(

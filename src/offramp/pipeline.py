@@ -62,11 +62,11 @@ def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] =
     return made
 
 
-def check(recipe: Recipe) -> Task:
-    """See that the recipe's images, space and device can give what it asks for; see `Run.check`. Gives the images."""
+def check(recipe: Recipe) -> Run:
+    """A run of the recipe in no folder, seen to be able to give what it asks for; see `Run.check`."""
     run = Run(rooted(recipe), "")
     run.check()
-    return run.task
+    return run
 
 
 class Run:

@@ -11,6 +11,7 @@ from offramp.cli._print import print_line
 
 if TYPE_CHECKING:
     from offramp.data import Task
+    from offramp.pipeline import Run
 
 _CLASSES_NAMED = 10
 
@@ -38,6 +39,9 @@ def validate(
     show: Annotated[
         bool, typer.Option("--show", help="Print it with every default filled in, and look at no files.")
     ] = False,
+    times: Annotated[
+        bool, typer.Option("--time", help="Time some batches and candidates, and tell about how long a run takes here.")
+    ] = False,
 ) -> None:
     """Report every mistake of a recipe, by its path, and what its images, space and device cannot give."""
     from offramp.recipe import Recipe, find
@@ -52,9 +56,29 @@ def validate(
     if not told_where(checked.data.name, checked.data.root):
         print_line(f"{recipe}: no mistakes found; the images were not looked at: give data.root, or set OFFRAMP_DATA")
         return
-    task = check(checked)
-    print_line(_images(task))
+    made = check(checked)
+    print_line(_images(made.task))
+    if times:
+        _print_times(made)
     print_line(f"{recipe}: no mistakes found")
+
+
+def _print_times(run: Run) -> None:
+    from offramp.forecast import forecast
+
+    steps = []
+    for step in forecast(run):
+        print_line(f"{step.name}: {step.work}, about {_long(step.seconds)}")
+        steps.append(step)
+    print_line(f"in all about {_long(sum(step.seconds for step in steps))} on this machine")
+
+
+def _long(seconds: float) -> str:
+    """A span of time in the unit that suits it."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{max(1, round(seconds))} s"
 
 
 def _images(task: Task) -> str:
