@@ -91,8 +91,8 @@ def _apart(recipe: Recipe) -> Iterator[str]:
     for name, metric, bound in budgets:
         if metric in most and most[metric] < bound:
             yield (
-                f"deliver.budgets: {name!r} allows {metric} of {bound:g}; the search keeps what has at most "
-                f"{most[metric]:g}, so that no network will make use of it"
+                f"deliver.budgets: {name!r} allows {metric} of {bound:g}, and is chosen among networks that the search "
+                f"found to keep {most[metric]:g} (search.constraints)"
             )
     if recipe.policy.budget is None or recipe.policy.thresholds == "genes":
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
 # Read when torch is loaded. Waiting threads that spin starve whatever else runs on the same cores, and a supernet has
 # more convolution shapes than oneDNN keeps by default.
@@ -47,6 +48,9 @@ app.add_typer(devices, name="devices")
 
 def main() -> None:
     """Run the command line; errors that a user can mend end with their message, not with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that the terminal cannot show must not end a run
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:

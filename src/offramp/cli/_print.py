@@ -12,12 +12,14 @@ from rich.table import Table
 
 stdout = Console()
 stderr = Console(stderr=True)
+_BREAKING = str.maketrans({"\N{NO-BREAK SPACE}": " ", "\N{WORD JOINER}": None})
+"""What sentences have for the report's sake, and not every terminal can show."""
 _WIDEST = 240  # columns of a table in a log or a pipe, for which rich takes 80
 
 
 def print_line(text: str) -> None:
     """One line, however wide the terminal is."""
-    stdout.print(text, highlight=False, markup=False, soft_wrap=True)
+    stdout.print(text.translate(_BREAKING), highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(title: str | None, columns: list[str], rows: list[list[Any]]) -> None:
