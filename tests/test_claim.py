@@ -72,7 +72,7 @@ def test_what_no_longer_changes_a_delivered_network_is_told(folder, capsys):
     delivered(folder, "best", 0)
     assert told("deliver.drop_exits=false", "deliver.static_macs=[1e5]") == ""
     said = told("export.check_images=10")
-    assert said.count("networks that are there stay as they are, move") == 2
+    assert said.count("networks that are there stay as they are: move") == 2
     assert "deliver.drop_exits: " in said
     assert "export.check_images: " in said
 

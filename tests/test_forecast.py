@@ -31,7 +31,7 @@ def test_every_step_of_a_run_is_timed():
     assert {name: step.work.partition(", ")[0] for name, step in found.items()} == {
         "supernet": "4 epochs of 988 images",
         "search": "16 candidates",
-        "random search, for comparison": "16 candidates",
+        "random search, for comparison": "8 candidates",  # the initial 8 are those of the search
         "the last candidates, trained longer": "8 x a training of 6,720 images",  # 2 batches of 4; 7 epochs of 15 x 64
         "deliver": "6 x a training of 6,720 images",  # two budgets, one static, two seeds
     }
@@ -42,6 +42,7 @@ def test_every_step_of_a_run_is_timed():
 def test_what_a_run_does_not_do_is_not_timed():
     found = told("search.baseline=false", "search.evaluator=fine-tune", "finetune.inherit=false", "train.inherit=false")
     assert list(found) == ["search", "deliver"]
+    assert told("search.retrain=99")["the last candidates, trained longer"].work.startswith("8 x ")
     assert found["search"].work == "16 x a training of 17,920 images"  # 20 epochs, by default, of 7 x 128
 
 
@@ -69,6 +70,35 @@ def test_the_first_step_does_not_count(monkeypatch):
     assert clock.now == 94.0  # and it is not watched to its end
 
 
+def test_a_training_of_one_step_takes_as_long_as_that(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+
+    def train(track):
+        clock.now += 2.0
+        track.advance(50)
+
+    assert module._rate(train) == pytest.approx(25)
+
+
+def test_named_networks_are_timed_as_they_are(tmp_path):
+    other = space("offramp", (1, 8, 8), 10, widths=((8,), (24,)), depths=((1,), (1,)), strides=(1, 2),
+                  activations=("relu", "relu")).smallest()  # fmt: skip
+    (tmp_path / "other.json").write_text(other.to_json())
+    named = f'deliver.budgets=[{{name="own", mean_macs=4e4}}, {{name="n", architecture="{tmp_path / "other.json"}"}}]'
+    found = told(named, "train.inherit=false", "search.evaluator=fine-tune", "finetune.batch=64")
+    assert found["deliver"].work.startswith("3 x ")
+    alone = told(named.replace('{name="own", mean_macs=4e4}, ', ""), "search.evaluations=0", "train.inherit=false",
+                 "deliver.static_macs=[]")  # fmt: skip
+    assert [*alone] == ["deliver"]
+
+
+def test_in_a_space_of_one_backbone_the_first_at_some_bits_pays_for_the_others(monkeypatch):
+    monkeypatch.setattr(module, "_evaluations", lambda run: (100.0, 2, 1.0))
+    (searched,) = (s for s in forecast(Run(Recipe.load(TINY), "")) if s.name == "search")
+    assert searched.seconds == 2 * 100 + 14 * 1
+
+
 def test_a_training_takes_as_many_images_as_was_told():
     class Count:
         seen = 0
@@ -90,7 +120,8 @@ def test_a_training_takes_as_many_images_as_was_told():
 
 
 @pytest.mark.parametrize(
-    "seconds, words", [(0.2, "1 s"), (100, "100 s"), (130, "2.2 minutes"), (9e3, "2.5 hours"), (5e5, "5.8 days")]
+    "seconds, words",
+    [(0.2, "1 s"), (100, "100 s"), (130, "2.2 minutes"), (7e3, "117 minutes"), (9e3, "2.5 hours"), (5e5, "5.8 days")],
 )
 def test_spans_of_time_are_told_in_units_that_suit_them(seconds, words):
     assert _long(Step("any", "any", seconds).seconds) == words

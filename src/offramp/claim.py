@@ -45,9 +45,11 @@ def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
         if refused:
             hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
             raise RecipeError(f"{path} belongs to another run", [*refused, hint])
-        if delivered := folder.delivered():
-            for line in [line for line in changed if line.startswith(_FOR_NEW_ONES)]:
-                tell(f"{line}; networks that are there stay as they are, move {delivered[0]} away to have it made anew")
+        there = [
+            name for budget in recipe.deliver.budgets if (name := folder.chosen(budget.name)) in folder.delivered()
+        ]
+        for line in [line for line in changed if line.startswith(_FOR_NEW_ONES)] if there else ():
+            tell(f"{line}; networks that are there stay as they are: move {there[0]} away to have it made anew")
     write_text(path, text)
 
 

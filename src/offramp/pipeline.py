@@ -143,6 +143,7 @@ class Run:
             RecipeError: they cannot, and why.
         """
         claim_weights(self.recipe, self.task, self.space)
+        doubts = () if searched else (*self.task.notes, *doubtful(self.recipe, self.task, self.space))
         searched = searched or not self.recipe.search.evaluations
         named = {b.name: self._named(b) for b in self.recipe.deliver.budgets if b.architecture}
         found = impossible(
@@ -150,7 +151,7 @@ class Run:
         )
         if found:
             raise RecipeError(f"this cannot be done with {self.task.name} and space {self.space.name!r}", found)
-        for line in () if searched else (*self.task.notes, *doubtful(self.recipe, self.task, self.space)):
+        for line in doubts:
             tell(line)
         some = () if searched else self._samples()
         offered = (*self.space.cover(), self.space.smallest(), self.space.largest())

@@ -40,9 +40,10 @@ def impossible(
 
 
 def doubtful(recipe: Recipe, task: Task, space: SearchSpace) -> list[str]:
-    """Lines on what can be done and is hardly meant: splits too small to tell networks apart, small networks never
-    trained, a bound that need not be kept or is another one elsewhere."""
-    return [*_small(task), *_untrained(recipe), *_unbound(recipe, space), *_apart(recipe)]
+    """Lines on what can be done and is hardly meant: splits too small to tell networks apart, and where there is a
+    search, small networks never trained, a bound that need not be kept or is another one elsewhere."""
+    of_search = [*_untrained(recipe), *_unbound(recipe, space), *_apart(recipe)] if recipe.search.evaluations else []
+    return [*_small(task), *of_search]
 
 
 def _small(task: Task) -> Iterator[str]:
@@ -87,14 +88,18 @@ def _apart(recipe: Recipe) -> Iterator[str]:
     budgets = [
         (budget.name, *budget.budget) for budget in recipe.deliver.budgets if budget.budget and not budget.architecture
     ]
-    most = {c.metric: c.bound for c in recipe.search.parsed_constraints if not c.at_least}
+    most: dict[str, float] = {}
+    for c in recipe.search.parsed_constraints:
+        if not c.at_least:
+            most[c.metric] = min(c.bound, most.get(c.metric, c.bound))
     for name, metric, bound in budgets:
         if metric in most and most[metric] < bound:
             yield (
                 f"deliver.budgets: {name!r} allows {metric} of {bound:g}, and is chosen among networks that the search "
                 f"found to keep {most[metric]:g} (search.constraints)"
             )
-    if recipe.policy.budget is None or recipe.policy.thresholds == "genes":
+    goal_is_used = any(b.budget is None and not b.architecture for b in recipe.deliver.budgets)
+    if goal_is_used or recipe.policy.budget is None or recipe.policy.thresholds == "genes":
         return
     metric, goal = recipe.policy.budget
     asked = [bound for _, of, bound in budgets if of == metric]

@@ -169,7 +169,9 @@ def damaged(path: Path, what: object) -> ValueError:
 
 def anew(folder: Path) -> str:
     """The advice where the folder of a delivered network cannot be used as it is."""
-    return f"move {folder} away and run again, and the network is trained anew"
+    return (
+        f"move {folder} away and run again, and the network is trained anew (by `offramp quantize`, where that made it)"
+    )
 
 
 def save_weights(path: Path, net: nn.Module) -> None:

@@ -53,6 +53,15 @@ def test_labels_go_by_the_names_of_their_classes(tmp_path):
     assert found.labels.tolist() == [2, 0, 0, 2]
     with pytest.raises(data.DataError, match=r"its classes \['dog'\] are not among those of the network"):
         data.read_split(tmp_path / "x.npz", ("cat", "cow"), (1, 8, 8))
+    assert data.read_split(tmp_path / "x.npz", ("0", "1"), (1, 8, 8)).labels.tolist() == [0, 1, 1, 0]
+    more = np.array(["dog", "cat", "yak"])  # of which there is no image
+    np.savez(tmp_path / "x.npz", images=images(4, 8, 8), labels=[0, 1, 1, 0], classes=more)
+    assert data.read_split(tmp_path / "x.npz", ("cat", "dog"), (1, 8, 8)).labels.tolist() == [1, 0, 0, 1]
+
+
+def test_images_without_labels_are_told(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=GOOD, y_train=LABELS, x_test=GOOD)
+    assert data.task("npz", tmp_path / "x.npz").notes == (f"{tmp_path / 'x.npz'}: not read: x_test",)
 
 
 GOOD = images(60, 8, 8)
@@ -76,7 +85,6 @@ DAMAGE = [
         {"images": GOOD, "labels": LABELS, "x_test": GOOD, "y_test": LABELS},
         "has x_test, y_test beside images and labels",
     ),
-    ({"x_train": GOOD, "y_train": LABELS, "x_test": GOOD}, "has x_test beside x_train and y_train"),
     ({"images": GOOD.reshape(60, 64), "labels": LABELS}, r"images has shape \(60, 64\)"),
     ({"images": images(60, 3, 8, 3), "labels": LABELS}, r"images has shape \(60, 3, 8, 3\)"),
     ({"images": GOOD, "labels": LABELS.astype(object)}, "not a readable .npz of plain arrays"),

@@ -46,6 +46,8 @@ def validate(
     """Report every mistake of a recipe, by its path, and what its images, space and device cannot give."""
     from offramp.recipe import Recipe, find
 
+    if show and times:
+        raise ValueError("--show looks at no files, and --time needs them: give one of both")
     checked = Recipe.load(find(recipe), set or (), files=not show)  # before torch is loaded
     if show:
         sys.stdout.write(checked.filled())
@@ -76,8 +78,8 @@ def _print_times(run: Run) -> None:
 def _long(seconds: float) -> str:
     """A span of time in the unit that suits it."""
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.2g} {unit}"
+        if (span := seconds / length) >= 2:
+            return f"{span:.0f} {unit}" if span >= 10 else f"{span:.1f} {unit}"
     return f"{max(1, round(seconds))} s"
 
 

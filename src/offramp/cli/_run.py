@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,18 +65,26 @@ def _stoppable(told: str) -> Iterator[None]:
         pressed = True
         signal.default_int_handler(number, frame)
 
-    if before is signal.default_int_handler:  # not ignored, nor somebody else's
+    ours = before is signal.default_int_handler and current_thread() is main_thread()  # not ignored, nor another's
+    if ours:
         signal.signal(signal.SIGINT, note)
     try:
         yield
     except BaseException as error:
-        if not (pressed or isinstance(error, KeyboardInterrupt)):
+        if not (_interrupt(error) or (pressed and isinstance(error, ImportError))):
             raise
         stderr.print(told)
         raise typer.Exit(130) from None
     finally:
-        if before is signal.default_int_handler:
+        if ours:
             signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C, or came while that was on its way out."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _folder_of(recipe: Path) -> Path:

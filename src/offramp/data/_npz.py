@@ -20,11 +20,13 @@ def read_npz(file: Path, options: Options) -> Source:
     if pair is None:
         raise DataError(f"{file}: has the arrays {sorted(arrays)}; needs images and labels, or x_train and y_train.")
     has_test = pair == _TRAIN and set(_TEST) <= set(arrays)
-    if unused := sorted(set(arrays) & {*_PLAIN, *_TRAIN, *_TEST} - {*pair, *(_TEST if has_test else ())}):
+    unused = sorted(set(arrays) & {*_PLAIN, *_TRAIN, *_TEST} - {*pair, *(_TEST if has_test else ())})
+    if any(set(other) <= set(unused) for other in (_TRAIN, _TEST)):
         raise DataError(
             f"{file}: has {', '.join(unused)} beside {' and '.join(pair)}, and they would not be read. Give images and "
             "labels, or x_train, y_train, x_test and y_test."
         )
+    notes = (f"{file}: not read: {', '.join(unused)}",) if unused else ()
     labels = _labels(arrays, pair[1], file)
     classes = _classes(arrays, labels, file)
     train = labelled(_images(arrays, pair[0], file), labels, len(classes), file)
@@ -33,7 +35,7 @@ def read_npz(file: Path, options: Options) -> Source:
         raise DataError(
             f"{file}: x_test holds images of shape {test.images.shape[1:]}, x_train {train.images.shape[1:]}."
         )
-    return Source(classes, train, test, flip=True, pad=max(1, train.images.shape[2] // 8))
+    return Source(classes, train, test, flip=True, pad=max(1, train.images.shape[2] // 8), notes=notes)
 
 
 def read_npz_split(file: Path, classes: tuple[str, ...]) -> Labelled:
@@ -50,11 +52,12 @@ def read_npz_split(file: Path, classes: tuple[str, ...]) -> Labelled:
 
 def _renumbered(arrays: dict[str, NDArray[Any]], found: Labelled, classes: tuple[str, ...], file: Path) -> Labelled:
     named = _named(arrays, file)
-    if named is None or named == classes:
-        return found
-    if unknown := sorted(set(named) - set(classes)):
+    if named is None or (len(named) == len(classes) and classes == tuple(map(str, range(len(classes))))):
+        return found  # the one or the other goes by numbers alone
+    present = set(found.labels.tolist())
+    if unknown := sorted(name for i, name in enumerate(named) if i in present and name not in classes):
         raise DataError(f"{file}: its classes {unknown} are not among those of the network, {list(classes)}.")
-    numbers = np.array([classes.index(name) for name in named], np.int64)
+    numbers = np.array([classes.index(name) if name in classes else -1 for name in named], np.int64)
     return Labelled(found.images, numbers[found.labels], found.origin)
 
 

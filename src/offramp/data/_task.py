@@ -1,4 +1,4 @@
-"""What a run learns from: images, labels, and four splits that share no image."""
+"""What a run learns from: images, labels, and four disjoint splits."""
 
 import hashlib
 from dataclasses import dataclass

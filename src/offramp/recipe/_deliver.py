@@ -20,7 +20,7 @@ class DeliverSection(Section):
     drop_exits: bool = Field(
         True,
         description="leave out exits without which tuned thresholds are better for the network's budget; false: "
-        "keep all, for one network at many budgets",
+        "keep all (but those that thresholds = 'grid' leaves out), for one network at many budgets",
     )
     static_macs: tuple[PositiveFloat, ...] = Field(
         (), description="MACs of static networks to train beside by the same schedule"

@@ -100,7 +100,7 @@ def cost_table(network: Delivered) -> Table:
 def split_table(files: Files) -> Table:
     """The four splits and what they were used for."""
     rows = [[name, count(n), SPLITS.get(name, "")] for name, n in files.splits.items()]
-    caption = f"Splits, which share no image. Mean MACs on this page are counted by the {mac_rule(files.mac_rule)}."
+    caption = f"Disjoint splits. Mean MACs on this page are counted by the {mac_rule(files.mac_rule)}."
     return Table(caption, ["split", "n", "use"], rows, words=True)
 
 
