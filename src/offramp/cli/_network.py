@@ -146,9 +146,7 @@ def guarantee(
 
     for name, share in (("lost", lost), ("accuracy", accuracy), ("confidence", confidence)):
         if share is not None and not 0 < share < 1:
-            raise ValueError(
-                f"--{name} is {share:g}; it must lie between 0 and 1, and be neither: no promise is that sure"
-            )
+            raise ValueError(f"--{name} is {share:g}; it must lie between 0 and 1")
     if lost is not None and accuracy is not None:
         raise ValueError(f"--lost is {lost:g} and --accuracy {accuracy:g}; give one of them")
     if lost is None and accuracy is None:
