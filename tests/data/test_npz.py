@@ -54,6 +54,8 @@ def test_labels_go_by_the_names_of_their_classes(tmp_path):
     with pytest.raises(data.DataError, match=r"its classes \['dog'\] are not among those of the network"):
         data.read_split(tmp_path / "x.npz", ("cat", "cow"), (1, 8, 8))
     assert data.read_split(tmp_path / "x.npz", ("0", "1"), (1, 8, 8)).labels.tolist() == [0, 1, 1, 0]
+    np.savez(tmp_path / "x.npz", images=images(4, 8, 8), labels=[0, 1, 1, 0], classes=np.array(["1", "0"]))
+    assert data.read_split(tmp_path / "x.npz", ("0", "1"), (1, 8, 8)).labels.tolist() == [1, 0, 0, 1]
     more = np.array(["dog", "cat", "yak"])  # of which there is no image
     np.savez(tmp_path / "x.npz", images=images(4, 8, 8), labels=[0, 1, 1, 0], classes=more)
     assert data.read_split(tmp_path / "x.npz", ("cat", "dog"), (1, 8, 8)).labels.tolist() == [1, 0, 0, 1]

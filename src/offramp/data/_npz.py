@@ -52,7 +52,8 @@ def read_npz_split(file: Path, classes: tuple[str, ...]) -> Labelled:
 
 def _renumbered(arrays: dict[str, NDArray[Any]], found: Labelled, classes: tuple[str, ...], file: Path) -> Labelled:
     named = _named(arrays, file)
-    if named is None or (len(named) == len(classes) and classes == tuple(map(str, range(len(classes))))):
+    unnamed = classes == tuple(map(str, range(len(classes))))
+    if named is None or (unnamed and len(named) == len(classes) and not set(named) & set(classes)):
         return found  # the one or the other goes by numbers alone
     present = set(found.labels.tolist())
     if unknown := sorted(name for i, name in enumerate(named) if i in present and name not in classes):
