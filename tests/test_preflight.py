@@ -22,6 +22,7 @@ mean_macs = 6e4
 """
 
 
+KNEE = ['deliver.budgets=[{name="best"}]']  # the best trade-off
 SPACE = space("offramp")
 DIGITS = task("digits")
 
@@ -116,10 +117,12 @@ def test_a_run_ends_before_its_supernet(tmp_path):
 @pytest.mark.parametrize(
     "overrides, told_of",
     [
-        ([], ["best"]),
-        (['search.constraints=["mean_macs <= 7e4"]'], ["best"]),
-        (['search.constraints=["mean_macs <= 6e4"]'], []),
-        (['deliver.budgets=[{name="a", mean_macs=6e4}, {name="b"}]'], ["b"]),
+        ([], []),  # the search and the budget have the policy's bound
+        (KNEE, []),
+        ([*KNEE, "search.constraints=[]"], ["best"]),
+        ([*KNEE, 'search.constraints=["mean_macs <= 7e4"]'], ["best"]),
+        ([*KNEE, 'search.constraints=["mean_macs <= 6e4"]'], []),
+        (['deliver.budgets=[{name="a", mean_macs=6e4}, {name="b"}]', "search.constraints=[]"], ["b"]),
     ],
 )
 def test_a_goal_that_does_not_bound_what_is_delivered_is_told(overrides, told_of):

@@ -133,14 +133,16 @@ def _bounds(recipe: Recipe, problem: Problem, costs: Costs) -> Iterator[str]:
     Thresholds cannot make up for a goal out of reach: every sample would leave where that is cheapest, and still cost
     too much.
     """
-    if not draw(problem, 1, np.random.default_rng(0)):
-        yield f"search.constraints: {hopeless(problem)}"
-        return
     goal = recipe.policy.budget
-    bounds = [] if goal is None else [(f"policy.{goal[0]}", goal)]
-    chosen = [b for b in recipe.deliver.budgets if not b.architecture]
-    bounds += [(f"deliver.budgets: {b.name!r}", b.budget) for b in chosen if b.budget is not None]
-    for where, bound in bounds:
+    if not draw(problem, 1, np.random.default_rng(0)):
+        inherited = goal is not None and "constraints" not in recipe.search.model_fields_set
+        yield f"{f'policy.{recipe.policy.metric}' if inherited else 'search.constraints'}: {hopeless(problem)}"
+        return
+    bounds = {} if goal is None else {goal: f"policy.{goal[0]}"}
+    for budget in recipe.deliver.budgets:
+        if budget.budget is not None and not budget.architecture:
+            bounds.setdefault(budget.budget, f"deliver.budgets: {budget.name!r}")
+    for bound, where in bounds.items():
         constraints = [*problem.constraints, Constraint(*bound)]
         within = Problem(problem.space, problem.objectives, constraints, costs.known)
         near = out_of_reach(within, np.random.default_rng(0))

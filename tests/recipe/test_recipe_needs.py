@@ -3,7 +3,7 @@
 import pytest
 from recipe_mistakes import MINIMAL, problems
 
-from offramp.recipe import Recipe
+from offramp.recipe import DeliverSection, PolicySection, Recipe, SearchSection
 from offramp.spaces import SPACES, space
 from own_backbone import needed
 
@@ -46,6 +46,36 @@ def test_a_space_with_gates_may_ask_for_them(name):
 
 
 NACHOS = '[space]\nname = "nachos"\n[policy]\nmac_rule = "paper"\nmean_macs = 1e6\n[gates]\n'
+
+
+def test_search_and_delivery_have_the_bound_of_the_policy_unless_they_say_otherwise():
+    recipe = Recipe.parse("[policy]\nmean_macs = 2345678")
+    assert recipe.search.constraints == ("mean_macs <= 2345678.0",)
+    assert [(b.name, b.budget) for b in recipe.deliver.budgets] == [("best", ("mean_macs", 2345678.0))]
+    assert Recipe.parse(recipe.to_toml()) == recipe
+    changed = Recipe.parse(MINIMAL, overrides=["policy.mean_macs=2e6"])
+    assert (changed.bounds[0], changed.deliver.budgets[0].mean_macs) == (2e6, 2e6)
+    of_latency = Recipe.parse('[hardware]\ndevice = "edge-tpu"\n[policy]\nmean_latency_ms = 0.5')
+    assert of_latency.search.constraints == ("mean_latency_ms <= 0.5",)
+    assert of_latency.deliver.budgets[0].budget == ("mean_latency_ms", 0.5)
+    said = Recipe.parse(MINIMAL + "[search]\nconstraints = []\n[deliver]\nbudgets = [{ name = 'knee' }]")
+    assert (said.search.constraints, said.deliver.budgets[0].budget) == ((), None)
+    # One-shot accuracies are lower than those of trained networks: none is asked of the search.
+    by_accuracy = Recipe.parse("[policy]\naccuracy = 0.9")
+    assert (by_accuracy.search.constraints, by_accuracy.deliver.budgets[0].budget) == ((), None)
+
+
+def test_sections_that_two_recipes_share_do_not_pass_on_a_bound():
+    search, deliver = SearchSection(), DeliverSection()
+    for bound in (1e6, 2e6):
+        recipe = Recipe(policy=PolicySection(mean_macs=bound), search=search, deliver=deliver)
+        assert (recipe.bounds[0], recipe.deliver.budgets[0].mean_macs) == (bound, bound)
+    assert (search.constraints, deliver.budgets[0].mean_macs) == ((), None)
+
+
+def test_what_the_policy_bounds_is_asked_for_once():
+    (problem,) = problems("[policy]\nmean_energy_mj = 1")
+    assert problem.startswith("policy: mean_energy_mj needs a device")
 
 
 def test_gates_are_trained_for_the_goal_of_the_policy_unless_they_say_otherwise():

@@ -18,7 +18,10 @@ def paths(text, *overrides):
     [
         ('[policy]\nmeasures = ["luck"]\nmean_macs = 1.0\naccuracy = 0.5', ["policy.measures.0", "policy"]),
         (MINIMAL + '[search]\nobjectives = ["luck"]\ninitial = 9\nevaluations = 5', ["search.objectives.0", "search"]),
-        (MINIMAL + '[search]\ninitial = 9\nevaluations = 5\ndomination = "penalty"', ["search", "search"]),
+        (
+            MINIMAL + '[search]\ninitial = 9\nevaluations = 5\nconstraints = ["params <= 1", "params >= 2"]',
+            ["search", "search"],
+        ),
         (MINIMAL + '[space]\nname = "nachos"\n[gates]\nlr = -1\nphases = [0, 0, 0]', ["gates.lr", "gates"]),
         (MINIMAL + '[data]\nname = "folder"\nseed = -1\nsize = [0, 8]', ["data.seed", "data.size.0", "data"]),
         (

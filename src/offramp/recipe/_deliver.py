@@ -12,7 +12,9 @@ class DeliverSection(Section):
     """Which networks of the front are trained, tested and exported."""
 
     budgets: tuple[Budget, ...] = Field(
-        (Budget(name="best"),), min_length=1, description="a network for each; see below"
+        (Budget(name="best"),),
+        min_length=1,
+        description="a network for each; see below; default: one, with the bound of [policy] on a mean cost",
     )
     seeds: tuple[Seed, ...] = Field(
         (0,), min_length=1, description="final trainings; the first seed's network is exported"

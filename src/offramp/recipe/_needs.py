@@ -30,7 +30,7 @@ def unmet(recipe: Recipe) -> list[str]:
     """What the sections of a recipe need and do not find in the others, as lines; wrong values are left out of it."""
     checks = (
         _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _measured_bits, _target, _genes,
-        _aliases, _bound, _grid_of_margins, _search,
+        _aliases, _bound, _penalty, _grid_of_margins, _search,
     )  # fmt: skip
     found = []
     for check in checks:
@@ -160,6 +160,15 @@ def _bound(recipe: Recipe) -> list[str]:
     ]
 
 
+def _penalty(recipe: Recipe) -> list[str]:
+    """A penalty on what exceeds a bound, without one."""
+    search = recipe.search
+    bounded = [c for c in search.parsed_constraints if c.metric in search.objectives]
+    if search.domination != "penalty" or any(c.caps for c in bounded):
+        return []
+    return ["search: domination = 'penalty' needs a bound on an objective, such as \"mean_macs <= 2.7e6\""]
+
+
 def _grid_of_margins(recipe: Recipe) -> list[str]:
     """Thresholds on AEBNAS' grid, without its measure or its target."""
     policy = recipe.policy
@@ -208,10 +217,14 @@ def _objectives(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _constraints(recipe: Recipe) -> list[tuple[str, str]]:
+    if "constraints" not in recipe.search.model_fields_set:  # the policy's, told there
+        return []
     return [(f"search.constraints.{i}", c.metric) for i, c in enumerate(recipe.search.parsed_constraints)]
 
 
 def _budgets(recipe: Recipe) -> list[tuple[str, str]]:
+    if "budgets" not in recipe.deliver.model_fields_set:
+        return []
     return [asked for i, budget in enumerate(recipe.deliver.budgets) for asked in answers(_bounded, i, budget)]
 
 

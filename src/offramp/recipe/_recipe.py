@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
+from offramp.recipe._budget import Budget
 from offramp.recipe._data import DataSection
 from offramp.recipe._deliver import DeliverSection
 from offramp.recipe._error import RecipeError
@@ -25,8 +26,11 @@ from offramp.recipe._search import SearchSection
 from offramp.recipe._section import Section, Seed
 from offramp.recipe._space import SpaceSection, wrong_options
 from offramp.recipe._text import text_of
+from offramp.search.constraint import Constraint
 from offramp.spaces import options_of
 from offramp.training import GateSettings, SupernetSettings, TrainSettings
+
+Part = TypeVar("Part", bound=Section)
 
 
 class Recipe(Section):
@@ -65,6 +69,22 @@ class Recipe(Section):
             goal = {"mac_rule": self.policy.mac_rule, "max_macs": self.policy.mean_macs}
             missing = {name: value for name, value in goal.items() if name not in self.gates.model_fields_set}
             self.__dict__["gates"] = self.gates.model_copy(update=missing)  # a section is frozen
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_follow_the_policy(self) -> Recipe:
+        """What [search] and [deliver] do not say of bounds is what [policy] says, so that a recipe tells it once.
+
+        Of a mean cost: accuracies of a search are lower than those of trained networks, so none may be asked of it.
+        """
+        if self.policy.budget is None:
+            return self
+        metric, bound = self.policy.budget
+        if "constraints" not in self.search.model_fields_set:
+            self.__dict__["search"] = _with(self.search, constraints=(str(Constraint(metric, bound)),))
+        if "budgets" not in self.deliver.model_fields_set:
+            best = Budget.model_validate({"name": "best", metric: bound})
+            self.__dict__["deliver"] = _with(self.deliver, budgets=(best,))
         return self
 
     @model_validator(mode="after")
@@ -143,6 +163,13 @@ class Recipe(Section):
         if found:
             raise RecipeError(source, found)
         return recipe
+
+
+def _with(section: Part, **values: Any) -> Part:
+    """A copy with other values that do not count as given."""
+    copy = section.model_copy()  # which may be another recipe's, too
+    copy.__dict__.update(values)  # a section is frozen
+    return copy
 
 
 def _values(section: BaseModel) -> dict[str, Any]:
