@@ -22,7 +22,7 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.cost import MAC_RULES, cost
 from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
-from offramp.report._delivered import Delivered
+from offramp.report import Delivered
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
 from record import RESULTS, record

@@ -4,14 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from offramp.report._delivered import Delivered as Delivered
     from offramp.report._headline import comparisons as comparisons
     from offramp.report._page import render as render
     from offramp.report._page import write_report as write_report
     from offramp.report._words import one_exit as one_exit
 
-_LAZY = {"comparisons": "_headline", "one_exit": "_words", "render": "_page", "write_report": "_page"}
+_LAZY = {
+    "Delivered": "_delivered",
+    "comparisons": "_headline",
+    "one_exit": "_words",
+    "render": "_page",
+    "write_report": "_page",
+}
 
-__all__ = ["comparisons", "one_exit", "render", "write_report"]
+__all__ = ["Delivered", "comparisons", "one_exit", "render", "write_report"]
 
 
 def __getattr__(name: str) -> Any:
