@@ -82,6 +82,23 @@ def test_the_name_of_a_delivered_budget_is_not_used_for_another(tmp_path):
     assert any("'a' was delivered for another budget" in problem for problem in caught.value.problems)
 
 
+def test_a_budget_that_was_taken_out_does_not_come_back_as_another(tmp_path):
+    def opened(*budgets):
+        found = ", ".join(f'{{name = "{name}", mean_macs = {macs}}}' for name, macs in budgets)
+        return Run.open(Recipe.parse(f"{MINIMAL}[deliver]\nbudgets = [{found}]"), tmp_path)
+
+    opened(("a", 1e5))
+    (tmp_path / "supernet.checkpoint").touch()
+    delivered = tmp_path / "chosen" / "a"
+    delivered.mkdir(parents=True)
+    (delivered / "metrics.json").write_text('{"budget": ["mean_macs", 100000.0]}')
+    opened(("b", 2e5))
+    with pytest.raises(RecipeError) as caught:
+        opened(("a", 2e5))
+    assert any("'a' was delivered for another budget" in problem for problem in caught.value.problems)
+    opened(("b", 2e5), ("a", 1e5))
+
+
 def test_a_run_at_work_keeps_its_recipe(tmp_path):
     run = Run.open(Recipe.parse(MINIMAL), tmp_path)
     with run.folder.held(), pytest.raises(RuntimeError, match="another run is at work"):

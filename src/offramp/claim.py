@@ -215,11 +215,17 @@ def _other_seed(recipe: Recipe, stored: Mapping[str, Any], folder: RunFolder) ->
 
 
 def _other_budgets(recipe: Recipe, stored: Mapping[str, Any], folder: RunFolder) -> Iterator[str]:
-    """Budgets under whose name a network was delivered for another one."""
+    """Budgets under whose name a network was delivered for another one, by the stored recipe or its own metrics."""
     before = {budget["name"]: budget for budget in stored.get("deliver", {}).get("budgets", [])}
     for budget in recipe.deliver.budgets:
-        delivered = (folder.chosen(budget.name) / "metrics.json").exists()
-        then = Budget(**before[budget.name]) if budget.name in before else budget
-        alike = (then.budget, then.architecture is None) == (budget.budget, budget.architecture is None)
-        if delivered and not alike:
+        metrics = folder.chosen(budget.name) / "metrics.json"
+        if not metrics.exists():
+            continue
+        if budget.name in before:
+            then = Budget(**before[budget.name])
+            alike = (then.budget, then.architecture is None) == (budget.budget, budget.architecture is None)
+        else:  # it was in the recipe once, and was taken out
+            asked = budget.budget or recipe.policy.budget
+            alike = read_json(metrics).get("budget", asked and [*asked]) == (asked and [*asked])
+        if not alike:
             yield f"deliver.budgets: {budget.name!r} was delivered for another budget; give the new one another name"

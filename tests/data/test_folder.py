@@ -139,8 +139,13 @@ def test_a_folder_that_is_none_or_empty_is_named(tmp_path):
     with pytest.raises(data.DataError, match=r"no images right inside its folders \['cat', 'dog'\]"):
         data.task("folder", tmp_path)
     write(tmp_path / "cat", 30)
-    with pytest.raises(data.DataError, match=r"no image of \['dog'\] in the"):
-        data.task("folder", tmp_path)
+    for few in (0, 3):
+        write(tmp_path / "dog", few)
+        told = (
+            rf"no image of \['dog'\] in the .*'dog' has {few} images in all: add images of that class, or leave it out"
+        )
+        with pytest.raises(data.DataError, match=told):
+            data.task("folder", tmp_path)
 
 
 def test_one_class_is_refused_before_an_image_is_read(tmp_path):

@@ -19,9 +19,10 @@ import offramp.data as data
         ("digits", {"calibrate": 1.0}, "calibrate=1.0: a share lies between 0 and 1"),
         ("digits", {"select": True}, "select=True: give a count"),
         ("digits", {"select": "10%"}, "select='10%': give a count"),
-        ("digits", {"select": 900, "calibrate": 360, "test": 536}, "no image of"),  # one image left, of one class
+        ("digits", {"select": 900, "calibrate": 360, "test": 536}, "make test, select or calibrate smaller"),
         ("digits", {"select": 0.5, "calibrate": 0.3, "test": 0.3}, "ask for 1976 of 1797"),
         ("digits", {"calibrate": 5}, "in the calibrate split of 5 images, 10 classes"),
+        ("digits", {"calibrate": 5}, "images in all: make calibrate larger, or add images of that class"),
         ("digits", {"limit": 9}, "limit=9: fewer than the 10 classes"),
         ("digits", {"pad": -1}, "pad=-1"),
         ("digits", {"seed": -1}, "seed=-1"),

@@ -52,6 +52,16 @@ def test_certainty_is_a_share_that_rises_with_the_score(table, measure) -> None:
         assert sure == pytest.approx(scores)
 
 
+def test_certainty_of_the_entropy_is_the_share_of_the_largest() -> None:
+    logits = np.random.default_rng(0).normal(size=(50, 2, 7)) * 3
+    logits[0] = 0.0
+    p = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    expected = 1 + (p * np.log(p)).sum(axis=2) / np.log(7)
+    assert certainty(ScoreTable(logits, np.zeros(50, dtype=int)), "entropy") == pytest.approx(expected, abs=1e-6)
+    alike = ScoreTable(np.zeros((9, 1, 5)), np.zeros(9, dtype=int))
+    assert policy_calibration(Policy("entropy", ()), alike) == pytest.approx(1.0, abs=1e-6)
+
+
 def test_certainty_of_a_gate_is_its_own_and_not_what_reaches_it() -> None:
     table = lifelike_table(40, 3, 5, 0)
     gates = np.random.default_rng(0).normal(size=(40, 3)) * 3

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,21 @@ def test_thinning_keeps_the_ends_and_comes_off_the_whole():
     assert 10 <= len(thin) <= 20
     assert (thin.points[0], thin.points[-1]) == (whole.points[0], whole.points[-1])
     assert set(thin.points) <= set(whole.points)
+
+
+@pytest.mark.parametrize("most", [2, 3, 4, 7])
+def test_there_are_at_most_as_many_points_as_asked_for_and_both_ends(most):
+    table, costs = lifelike_table(500, 4, 10, 0), [1.0, 2.0, 3.0, 4.0]
+    whole, thin = (curve(table, costs, measures="margin", max_points=n) for n in (10**6, most))
+    assert 2 <= len(thin) <= most
+    assert (thin.points[0], thin.points[-1]) == (whole.points[0], whole.points[-1])
+
+
+def test_of_points_that_cost_the_same_the_most_accurate_stands():
+    best = import_module("offramp.policy.curve")._non_dominated
+    correct, cost = np.array([3, 5, 4, 5, 9, 8]), np.array([1.0, 2.0, 2.0, 2.0, 3.0, 4.0])
+    assert best(correct, cost).tolist() == [0, 1, 4]
+    assert best(correct[::-1], cost[::-1]).tolist() == [5, 2, 1]
 
 
 def test_several_measures_dominate_each_one():

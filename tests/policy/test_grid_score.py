@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from itertools import product
+from math import inf
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_tables import lifelike_table, naive_operation, random_table, tables
 
-from offramp.policy import Policy, grid_score, maep, operate, penalised_error
+from offramp.policy import Policy, ScoreTable, grid_score, maep, operate, penalised_error
 
 STAGES, BRANCHES = [1.0, 1.5, 0.5, 2.0, 1.0], [0.5, 0.25, 1.0, 0.125, 0.25]
 
@@ -23,6 +24,8 @@ def test_a_deviation_counts_on_both_sides() -> None:
     assert penalised_error(0.2, 15.3e6, 17e6) == pytest.approx(21)
     with pytest.raises(ValueError, match="target is 0"):
         maep(1.0, 0.0)
+    with pytest.raises(ValueError, match="target is inf; it must be above 0, and finite"):
+        maep(1.0, inf)
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,6 +42,15 @@ def test_it_is_the_best_of_the_grid(table, target) -> None:
     assert found.evaluated == len(scores)
     part, point = table.keep(found.choice.exits), found.choice.point
     assert point.operation == operate(point.policy, part, costs_of(found.choice.exits))
+
+
+def test_of_equal_scores_the_first_of_the_grid_stands() -> None:
+    """All are sure: every threshold up to 1 lets all leave at the first exit that is kept."""
+    logits = np.zeros((20, 3, 2), dtype=np.float32)
+    logits[:, :, 1] = 50.0
+    table = ScoreTable(logits, np.ones(20, dtype=int))
+    assert grid_score(table, costs_of, costs_of([0])[0]).choice.point.policy.thresholds == (0.1, 0.1)
+    assert grid_score(table, costs_of, costs_of([0])[0], values=(0.2, 0.1)).choice.point.policy.thresholds == (0.2, 0.2)
 
 
 def test_four_exits_and_a_final_one_make_80_combinations() -> None:

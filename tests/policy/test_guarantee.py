@@ -39,6 +39,11 @@ def test_what_counts_against_a_policy():
     }
 
 
+def test_one_exit_loses_nothing():
+    held = promised(Policy("margin", ()), lifelike_table(200, 1, 4, 0))
+    assert (held["lost_at_most"], held["error_at_most"] > 0) == (0.0, True)
+
+
 def part(table: ScoreTable, rng: np.random.Generator, count: int) -> ScoreTable:
     return table.rows(rng.integers(table.samples, size=count))
 

@@ -61,6 +61,14 @@ def test_accuracy_is_kept_while_cost_falls() -> None:
     assert found.operation.mean_cost < operate(start, table, costs).mean_cost
 
 
+def test_a_shared_threshold_is_the_cheaper_of_equally_accurate_ones_then_the_earlier() -> None:
+    logits = np.zeros((10, 3, 2))
+    logits[:, :, 1] = 2.0  # everywhere right, and sure by 0.76 (margin)
+    table = ScoreTable(logits, np.ones(10, dtype=int))
+    assert shared_threshold(table, [1.0, 2.0, 3.0], "margin", values=(0.9, 0.75, 0.72)).thresholds == (0.75, 0.75)
+    assert shared_threshold(table, [3.0, 2.0, 1.0], "margin", values=(0.72, 0.9, 0.95)).thresholds == (0.9, 0.9)
+
+
 def test_one_exit_has_nothing_to_repair() -> None:
     table = lifelike_table(50, 1, 5, 0)
     found = repair(Policy("margin", ()), table, [5.0], max_cost=4.0, min_accuracy=0)

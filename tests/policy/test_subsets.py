@@ -2,11 +2,13 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_tables import every_policy, lifelike_table, naive_operation, tables
 
 from offramp.policy import MEASURES, Goal, ScoreTable, curve, operate, subset_curve, tune
+from offramp.policy.subsets import exit_subsets
 
 STAGES, BRANCHES = [1.0, 1.5, 0.5, 2.0], [0.5, 0.25, 1.0, 0.125]
 
@@ -49,6 +51,20 @@ def test_leaving_a_useless_exit_out_is_cheaper() -> None:
     kept = table.keep(best.exits)
     tuned = tune(kept, costs_of(best.exits), goal, measures="margin").operation
     assert best.point.accuracy >= tuned.accuracy - 0.01
+
+
+def test_of_equal_points_that_with_fewer_exits_stands() -> None:
+    """All exits give the same answers, and exits cost what their stage does: many subsets end alike."""
+    table = ScoreTable(np.repeat(lifelike_table(80, 1, 4, 0).logits, 3, axis=1), lifelike_table(80, 1, 4, 0).labels)
+    found = subset_curve(table, lambda exits: [2.0] * len(exits), measures="margin")
+    assert [choice.exits for choice in found] == [(2,)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 8, 99])
+def test_so_many_subsets_are_looked_at(most) -> None:
+    found = exit_subsets(4, most)
+    assert len(found) == len(set(found)) == min(most, 8)
+    assert found[0] == (0, 1, 2, 3)
 
 
 def test_beyond_the_most_subsets_the_whole_network_and_the_smallest_remain() -> None:

@@ -70,6 +70,17 @@ def test_is_never_worse_than_the_grid(exits, samples, grid, make):
             assert worth(goal, tuned.accuracy, tuned.mean_cost) <= best
 
 
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("exact_points", [0, 2**18])
+def test_where_everybody_leaves_everybody_else_would_too(measure, exact_points):
+    """The least score seen would do here, and hold back less sure images that are yet to come."""
+    table = lifelike_table(200, 3, 5, 0)
+    first = tune(table, [1.0, 2.0, 3.0], Goal.accuracy_at_cost(1.0), measures=measure, exact_points=exact_points)
+    assert first.operation.utilisation == (1.0, 0.0, 0.0)
+    unsure = ScoreTable(np.zeros((50, 3, 5)), np.zeros(50, dtype=int))
+    assert operate(first.policy, unsure, [1.0, 2.0, 3.0]).utilisation == (1.0, 0.0, 0.0)
+
+
 def test_the_grids_are_what_they_say():
     table = lifelike_table(99, 3, 10, 0)
     np.testing.assert_allclose(even_grid(table, "max_probability")[0], np.arange(1, 10) / 10)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from offramp.architecture import Architecture
 from offramp.search import Evaluation, Failure, NothingFeasible, Problem, Trial, best_tradeoff, best_within
-from offramp.search.choose import backbone_static
+from offramp.search.choose import backbone_static, best_static
 from offramp.search.costs import Costs
 from offramp.spaces import Candidate, space
 
@@ -31,6 +31,13 @@ def test_the_knee(toy) -> None:
     p = problem(toy)
     assert best_tradeoff(p, trials(p, POINTS)).number == 2
     assert best_tradeoff(p, trials(p, POINTS[:1])).number == 0
+
+
+def test_the_knee_is_nearest_in_sum_and_not_in_its_worst_objective(toy) -> None:
+    """On a scale of 0 to 1: (0, 0.65) against (0.5, 0.4), and the ends."""
+    p = problem(toy)
+    points = [(0.10, 10**4.65), (0.60, 10**4.4), (1.10, 1e4), (0.09, 1e5)]
+    assert best_tradeoff(p, trials(p, points)).number == 0
 
 
 def test_the_knee_keeps_the_constraints(toy) -> None:
@@ -121,3 +128,15 @@ def test_only_failures(toy) -> None:
     failed = Trial(0, (0,), toy.decode((0,) * 7), Failure("x"), "test", 0, float("inf"))
     with pytest.raises(NothingFeasible, match="none of 1 trials was evaluated"):
         best_tradeoff(p, [failed])
+
+
+def test_a_static_network_of_exactly_so_many_macs_is_within_them(toy) -> None:
+    p = problem(toy)
+    candidate = toy.decode((2, 1, 0, 0, 0, 1, 0))
+    costs = [Costs().network(candidate.architecture.with_exits((i,))).total.macs for i in (0, 1)]
+    result = Evaluation({"error": 0.1, "mean_macs": 1.0}, {"exit_accuracy": [0.8, 0.9]})
+    trial = Trial(0, (0,), candidate, result, "test", 0, p.violation(result.metrics))
+    assert best_static([trial], costs[1]) == candidate.architecture.with_exits((1,))
+    assert best_static([trial], costs[1] - 1) == candidate.architecture.with_exits((0,))
+    with pytest.raises(NothingFeasible, match=r"raise deliver\.static_macs"):
+        best_static([trial], costs[0] - 1)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import offramp
+from offramp.architecture import Architecture, Branch, Conv, Stage
 from offramp.cost import LayerCost, NpuModel, cost, describe, map_network
 from offramp.search import METRICS, analytic_costs
 from offramp.search.costs import Costs
@@ -63,6 +64,16 @@ def test_known_are_the_analytic_costs_and_what_means_cannot_fall_below() -> None
         for name in ("mean_macs", "mean_energy_mj", "mean_latency_ms", "et_avg"):
             assert known[f"least_{name}"] == min(leaving[name])
         assert set(Costs().known(candidate)) == set(plain)
+
+
+def test_a_mean_may_fall_below_the_cheapest_exit_where_dear_branches_are_dropped() -> None:
+    dear, plain = Branch(blocks=(Conv(out=64, kernel=5),)), Branch()
+    stages = (Stage(blocks=(Conv(out=8),), exit=dear), Stage(blocks=(Conv(out=8, stride=2),), exit=plain))
+    network = Architecture(input=(3, 16, 16), classes=4, stages=stages)
+    alone = cost(network.with_exits((1,))).total.macs
+    assert alone < min(Costs().leaving(network)["mean_macs"])
+    for rule in ("executed", "paper"):
+        assert Costs(rule).known(Candidate(network))["least_mean_macs"] == alone
 
 
 @pytest.mark.parametrize("mode", ["wait", "speculate"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pymoo.core.population import Population
 
 from offramp.search import Evaluation, Problem, Trial, proposer
-from offramp.search.evolution import CROSSOVERS, GenotypeProblem, nsga2
+from offramp.search.evolution import CROSSOVERS, GenotypeProblem, _Unwanted, nsga2
 from offramp.spaces import Genotype, SearchSpace, space
 
 SPACES = {name: space(name, (3, 32, 32), 10) for name in ("nachos", "edanas")}
@@ -95,3 +95,13 @@ def test_what_the_search_on_surrogates_proposes(found, crossover) -> None:
         ]
         proposals += (g for seed in range(4) for g in maker.propose(trials, 40, np.random.default_rng(seed)))
     all_reached(found, proposals)
+
+
+@every_space
+def test_what_a_batch_or_the_study_has_already_is_dropped(found) -> None:
+    first, last = ends(found)
+    dropped = _Unwanted(Problem(found, ["error"]), {last})._do
+    batch = Population.new(X=np.array([first, first, last]))
+    assert dropped(batch, None, np.zeros(3, dtype=bool)).tolist() == [False, True, True]
+    other = Population.new(X=np.array([first]))
+    assert dropped(batch, other, np.zeros(3, dtype=bool)).tolist() == [True, True, True]

@@ -61,10 +61,14 @@ def test_phi_is_of_this_generation_and_everybody_is_judged_anew_by_it(toy) -> No
 
 
 def test_which_objectives_are_capped_and_which_constraints_remain(toy) -> None:
-    constraints = ("accuracy >= 0.65", "mean_macs <= 3e6", "params <= 2e5", "mean_macs <= 2.7e6")
+    constraints = ("accuracy >= 0.65", "mean_macs <= 3e6", "params <= 2e5", "mean_macs <= 2.7e6", "mean_macs >= 1e6")
     problem = Problem(toy, ("error", "mean_macs"), constraints)
     assert capped(problem) == {1: 2.7e6}
-    assert [str(problem.constraints[i]) for i in remaining(problem)] == ["accuracy >= 0.65", "params <= 200000"]
+    assert [str(problem.constraints[i]) for i in remaining(problem)] == [
+        "accuracy >= 0.65",
+        "params <= 200000",
+        "mean_macs >= 1e+06",
+    ]
 
 
 def trials_of(problem: Problem, count: int) -> list[Trial]:

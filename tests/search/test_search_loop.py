@@ -136,6 +136,24 @@ def test_it_stops_when_hypervolume_stops_growing(open_study, small) -> None:
     assert len(study) == 12 + 3 * 6
 
 
+@pytest.mark.parametrize("late", [(0.9, 4.0), (0.05, 0.5)], ids=["dominated", "infeasible"])
+def test_what_adds_no_hypervolume_does_not_keep_it_going(open_study, small, late) -> None:
+    """Ever dearer and worse networks; or ever better ones that break a constraint."""
+    numbers = iter(range(1000))
+
+    def evaluate(candidate: Candidate) -> Evaluation:
+        if (number := next(numbers)) < 12:
+            return Evaluation({"error": 0.5 - 0.01 * number, "mean_macs": 1.0 + number, "params": 1.0})
+        error, macs = late
+        bad = error < 0.1
+        return Evaluation({"error": error / number if bad else error, "mean_macs": macs * number, "params": 9.0})
+
+    study = open_study(small, ("params <= 5",) if late[0] < 0.1 else (), known=None)
+    outcome = run(study, evaluate=evaluate, stop_after=2, evaluations=60)
+    assert outcome.reason == "the hypervolume has not grown for 2 batches"
+    assert len(study) == 12 + 2 * 6
+
+
 @pytest.mark.parametrize("stop_after", [1, 2])
 def test_stopped_anywhere_it_still_stops_where_it_would_have(open_study, small, stop_after) -> None:
     """A batch that was cut is not counted as one without growth before it is finished."""

@@ -1,10 +1,13 @@
 """The space of a backbone of one's own."""
 
+from itertools import product
+
 import pytest
 from pydantic import ValidationError
 
 from offramp.architecture import Architecture, Conv, Pool, Stage
 from offramp.cost import cost
+from offramp.layers import layers
 from offramp.spaces import Candidate, options_of, space
 from own_backbone import BACKBONE
 
@@ -101,3 +104,15 @@ def test_a_file_is_settled_by_what_it_holds(tmp_path):
     assert options.settled() == {"backbone": BACKBONE.to_json()}
     assert options_of("fixed", options.settled()).network == BACKBONE
     assert options_of("offramp", {}).settled() == {}
+
+
+def test_maps_of_one_value_have_one_pooling():
+    """Whatever pools it, one value stays what it is: no network has two genotypes."""
+    options = {"branch_depths": [0], "branch_widths": [16], "max_exits": 5}
+    found = made((3, 4, 4), **options)
+    maps = [stage.backbone[-1].shape_out[1:] for stage in layers(found.largest())]
+    assert maps == [(2, 2), (1, 1), (1, 1), (1, 1), (1, 1)]
+    every = {found.canonical(genotype) for genotype in product(*[range(len(gene.choices)) for gene in found.genes])}
+    assert len(every) == found.size() == (1 + 3) * (1 + 1) ** 3
+    assert made((3, 2, 4), **options).size() == (1 + 3) * (1 + 1) ** 3  # 1 x 2, then 1 x 1
+    assert made(**options).size() == (1 + 3) ** 4

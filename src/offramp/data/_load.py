@@ -81,8 +81,8 @@ def task(
     train = parts["train"]
     if limit is not None:
         parts["train"] = _limited(train, len(source.classes), limit, seed)
-    for part, found in parts.items():
-        check_classes(part, found.labels, source.classes, found.origin)
+    labels, origins = ({name: getattr(part, what) for name, part in parts.items()} for what in ("labels", "origin"))
+    check_classes(labels, source.classes, origins)
     augment = Augment(source.flip if flip is None else flip, source.pad if pad is None else pad)
     notes = (*source.notes, *_repeated(parts))
     splits = {part: _tensors(found) for part, found in parts.items()}

@@ -1,6 +1,6 @@
 """Stratified, seeded, disjoint splits of labelled images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +60,30 @@ def apportion(counts: Indices, size: int) -> Indices:
     return floor
 
 
-def check_classes(name: str, labels: Indices, classes: Sequence[str], origin: str) -> None:
-    """Raise a DataError where a class is absent from a split."""
-    counts = np.bincount(labels, minlength=len(classes))
-    if absent := [name for name, count in zip(classes, counts) if count == 0]:
+def check_classes(labels: Mapping[str, Indices], classes: Sequence[str], origins: Mapping[str, str]) -> None:
+    """Raise a DataError where a class is absent from a split.
+
+    Args:
+        labels: of each split.
+        classes: their names.
+        origins: where each split is from.
+    """
+    counts = {name: np.bincount(of, minlength=len(classes)) for name, of in labels.items()}
+    for name, found in counts.items():
+        absent = [i for i in range(len(classes)) if found[i] == 0]
+        if not absent:
+            continue
+        first, smaller = absent[0], [other for other in counts if other != "train"]
+        total = sum(int(there[first]) for there in counts.values())
+        if total < len(counts):
+            advice = "add images of that class, or leave it out"
+        elif name == "train":
+            advice = f"make {', '.join(smaller[:-1])} or {smaller[-1]} smaller"
+        else:
+            advice = f"make {name} larger, or add images of that class"
+        named = f"{[classes[i] for i in absent[:5]]}{' ...' if len(absent) > 5 else ''}"
         raise DataError(
-            f"{origin}: no image of {absent[:5]}{' ...' if len(absent) > 5 else ''} in the {name} split "
-            f"of {len(labels)} images, {len(classes)} classes. Every class must be in all four splits: "
-            f"make {name} larger, or add images of that class."
+            f"{origins[name]}: no image of {named} in the {name} split of {len(labels[name])} images, "
+            f"{len(classes)} classes. Every class must be in all {len(counts)} splits, and {classes[first]!r} has "
+            f"{total} images in all: {advice}."
         )

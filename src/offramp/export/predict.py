@@ -121,7 +121,7 @@ class Model:
         needed = self.exits - 1
         if len(thresholds) != needed or np.isnan(np.asarray(thresholds, float)).any():
             raise ModelError(
-                f"thresholds is {thresholds!r}; {self.path} has {self.exits} exits and needs {needed} numbers"
+                f"thresholds is {thresholds!r}; {self.path} has {self.exits} exits and needs {needed} of them"
             )
         return thresholds
 

@@ -27,8 +27,11 @@ def certainty(table: ScoreTable, measure: str) -> NDArray[np.float64]:
         if table.gates is None:
             return probability
         return np.where(table.gates == CERTAIN, probability, sigmoid(table.gates.astype(np.float64)))
+    scores = table.scores(measure).astype(np.float64)
+    if measure == "entropy":
+        return (1 + scores / np.log(table.classes)).clip(0, 1)  # its span is wider, see there
     low, high = found.span(table.classes)
-    return (table.scores(measure).astype(np.float64) - low) / (high - low)
+    return (scores - low) / (high - low)
 
 
 def calibration_error(sure: NDArray[np.float64], right: NDArray[np.bool_], bins: int = BINS) -> float:

@@ -165,6 +165,8 @@ def _thinned(correct: NDArray[np.int64], cost: NDArray[np.float64], most: int) -
     """Positions of at most `most` points: both ends, and of each stretch of equal length the one bulging furthest."""
     if len(cost) <= most:
         return np.arange(len(cost))
+    if most == 2:
+        return np.array([0, len(cost) - 1])
     across, up = _unit(cost), _unit(correct)
     inner = np.arange(1, len(cost) - 1)
     stretch = ((across + up)[inner] / 2 * (most - 2)).astype(int).clip(0, most - 3)

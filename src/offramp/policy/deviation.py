@@ -1,5 +1,7 @@
 """How far a mean cost is from a target: AEBNAS's objectives and score (Robben et al., arXiv 2512.10671)."""
 
+from math import inf
+
 PENALTY = 0.1
 """Points of error (in %) that one point of MAEP weighs."""
 
@@ -10,10 +12,10 @@ def maep(cost: float, target: float) -> float:
     Two-sided: a network below the target is punished as much as one above.
 
     Raises:
-        ValueError: the target is not above 0.
+        ValueError: the target is not above 0, or not finite.
     """
-    if not target > 0:
-        raise ValueError(f"target is {target}; it must be above 0")
+    if not 0 < target < inf:
+        raise ValueError(f"target is {target}; it must be above 0, and finite")
     return 100 * abs(cost - target) / target
 
 

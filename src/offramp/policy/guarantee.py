@@ -51,12 +51,14 @@ def promised(policy: Policy, calibrate: ScoreTable, confidence: float = CONFIDEN
     """What holds, each with this confidence, on images drawn as those of `calibrate`, on which nothing was set.
 
     `error_at_most`: the share that is answered wrongly; `lost_at_most`: wrongly where the last exit would be right;
-    beside `n`, the images of `calibrate`, and `confidence`.
+    beside `n`, the images of `calibrate`, and `confidence`. Where there is one exit, none is lost, for certain.
     """
     found = {
         f"{name}_at_most": upper_bound(int(loss(policy, calibrate).sum()), calibrate.samples, confidence)
         for name, loss in LOSSES.items()
     }
+    if not policy.thresholds:
+        found["lost_at_most"] = 0.0
     return {"n": calibrate.samples, "confidence": confidence, **found}
 
 

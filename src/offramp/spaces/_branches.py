@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -43,9 +43,12 @@ def branch_genes(o: BranchOptions, i: int) -> list[Gene]:
     return genes + [Gene(f"{i}.exit.{j}.operator", o.branch_operators) for j in range(max(o.branch_depths))]
 
 
-def branch_of(values: Mapping[str, Any], i: int, size: int, act: Activation) -> Branch:
-    """The branch behind stage `i`, whose map is `size` wide, with these gene values."""
+def branch_of(
+    o: BranchOptions, values: Mapping[str, Any], i: int, map_size: tuple[int, int], act: Activation
+) -> Branch:
+    """The branch behind stage `i`, whose map has this height and width, with these gene values."""
     blocks: list[Any] = []
+    size = min(map_size)
     for j in range(values[f"{i}.exit.depth"]):
         operator, out = values[f"{i}.exit.{j}.operator"], values[f"{i}.exit.width"]
         # Branches shrink large maps quickly: what an exit needs is a summary, and a cheap one.
@@ -53,7 +56,8 @@ def branch_of(values: Mapping[str, Any], i: int, size: int, act: Activation) -> 
         size = -(-size // stride)
         kind = Separable if operator == "separable" else Conv
         blocks.append(kind(out=out, kernel=1 if operator == "pointwise" else 3, stride=stride, act=act))
-    pool = values[f"{i}.exit.pool"]
+    # No branch makes a map a single value that was not: where one is, all poolings are the same.
+    pool = o.poolings[0] if single(map_size) else values[f"{i}.exit.pool"]
     return Branch(blocks=tuple(blocks), pool=pool[:3], grid=int(pool[3]))
 
 
@@ -68,17 +72,22 @@ def read_branch(branch: Branch, i: int) -> dict[str, Any]:
     return values
 
 
-def branch_count(o: BranchOptions) -> int:
-    """How many branches a place may have."""
+def single(map_size: tuple[int, int]) -> bool:
+    """Whether there is one value of each channel, so that there is nothing to pool."""
+    return map_size == (1, 1)
+
+
+def branch_count(o: BranchOptions, map_size: tuple[int, int]) -> int:
+    """How many branches a place with maps of this height and width may have."""
     layered = sum(len(o.branch_operators) ** depth for depth in o.branch_depths if depth)
-    return len(o.poolings) * ((0 in o.branch_depths) + len(o.branch_widths) * layered)
+    return (1 if single(map_size) else len(o.poolings)) * ((0 in o.branch_depths) + len(o.branch_widths) * layered)
 
 
-def exit_ways(places: int, most: int, branches: int) -> int:
-    """How many ways there are to have at most `most` early exits at `places`, each with one of `branches`."""
+def exit_ways(branches: Iterable[int], most: int) -> int:
+    """How many ways there are to have at most `most` early exits, at places that may have so many `branches` each."""
     ways = [1]  # ways[n]: choices of n exits among the places so far
-    for _ in range(places):
-        ways = [a + b * branches for a, b in zip([*ways, 0], [0, *ways])]
+    for kinds in branches:
+        ways = [a + b * kinds for a, b in zip([*ways, 0], [0, *ways])]
     return sum(ways[: most + 1])
 
 
@@ -95,7 +104,7 @@ def extreme_branch(
 
     A strided convolution spares the layers behind it more than it costs, so that no order of the choices will do.
     """
-    return pick([{**values, **kind} for kind in _kinds(o, i)], key=partial(_branch_macs, i, shape, act, classes))
+    return pick([{**values, **kind} for kind in _kinds(o, i)], key=partial(_branch_macs, o, i, shape, act, classes))
 
 
 def cover_kinds(o: BranchOptions, i: int) -> Iterator[dict[str, Any]]:
@@ -107,8 +116,10 @@ def cover_kinds(o: BranchOptions, i: int) -> Iterator[dict[str, Any]]:
                 yield kind | {f"{i}.exit.{j}.operator": operator for j in range(depth)}
 
 
-def _branch_macs(i: int, shape: Shape, act: Activation, classes: int, values: Mapping[str, Any]) -> int:
-    branch = branch_of(values, i, min(shape[1:]), act)
+def _branch_macs(
+    o: BranchOptions, i: int, shape: Shape, act: Activation, classes: int, values: Mapping[str, Any]
+) -> int:
+    branch = branch_of(o, values, i, shape[1:], act)
     return sum(layer.macs for layer in branch_layers(branch, shape, classes))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError, model_validator
 
 from offramp.architecture import Activation, Architecture, Stage
-from offramp.layers import Shape, layers
+from offramp.layers import layers
 from offramp.spaces._branches import (
     BranchOptions,
     branch_count,
@@ -142,8 +142,8 @@ class FixedSpace(SearchSpace):
 
     def size(self) -> int:
         """See `SearchSpace.size`; exact."""
-        branches = branch_count(self.options)
-        return len(self.bits) * exit_ways(len(self._places), self.options.max_exits - 1, branches)
+        branches = [branch_count(self.options, self._shapes[i][1:]) for i in self._places]
+        return len(self.bits) * exit_ways(branches, self.options.max_exits - 1)
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`: the network without early exits, at the fewest bits."""
@@ -180,8 +180,7 @@ class FixedSpace(SearchSpace):
     def _build(self, values: Mapping[str, Any], exits: Sequence[int]) -> Architecture:
         stages = []
         for i, stage in enumerate(self._stages):
-            shape: Shape = self._shapes[i]
-            branch = branch_of(values, i, min(shape[1:]), self._act(i)) if i in exits else None
+            branch = branch_of(self.options, values, i, self._shapes[i][1:], self._act(i)) if i in exits else None
             stages.append(Stage(blocks=stage.blocks, exit=branch))
         precision = self.precision(values)
         return Architecture(input=self.input, classes=self.classes, stages=(*stages, self._last), precision=precision)

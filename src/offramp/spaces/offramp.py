@@ -112,8 +112,8 @@ class OfframpSpace(SearchSpace):
         backbone = len(o.stem_widths) * (len(o.stem_strides) if self._stem_may_halve else 1)
         for widths, depths in zip(o.widths, o.depths):
             backbone *= len(widths) * len(o.squeeze_excite) * sum(per_block**depth for depth in depths)
-        branches = branch_count(o)
-        return len(self.bits) * backbone * exit_ways(self.stages - 1, o.max_exits - 1, branches) * branches
+        branches = branch_count(o, self.input[1:])  # smaller maps of it are no single values, see SMALLEST_MAP
+        return len(self.bits) * backbone * exit_ways([branches] * (self.stages - 1), o.max_exits - 1) * branches
 
     def smallest(self) -> Architecture:
         """See `SearchSpace.smallest`."""
@@ -158,14 +158,14 @@ class OfframpSpace(SearchSpace):
 
     def _build(self, values: Mapping[str, Any], all_exits: bool = False) -> Architecture:
         o, stages = self.options, []
-        width, size = values["stem.width"], min(self.input[1:])
+        width, size = values["stem.width"], self.input[1:]
         stem_stride = values["stem.stride"] if self._stem_may_halve else 1
         stem = Conv(out=width, kernel=3, stride=stem_stride, act=o.activations[0])
-        size = -(-size // stem_stride)
+        size = _halved(size, stem_stride)
         early = self.stages - 1 if all_exits else o.max_exits - 1
         for i in range(self.stages):
-            stride = o.strides[i] if size // 2 >= SMALLEST_MAP else 1
-            size = -(-size // stride)
+            stride = o.strides[i] if min(size) // 2 >= SMALLEST_MAP else 1
+            size = _halved(size, stride)
             blocks: list[Any] = [] if i else [stem]
             for j in range(values[f"{i}.depth"]):
                 blocks.append(_bottleneck(values, i, j, width, stride if j == 0 else 1, o.activations[i]))
@@ -173,11 +173,15 @@ class OfframpSpace(SearchSpace):
             last = i == self.stages - 1
             present = last or (early > 0 and (all_exits or values[f"{i}.exit"]))
             early -= present
-            stages.append(
-                Stage(blocks=tuple(blocks), exit=branch_of(values, i, size, o.activations[i]) if present else None)
-            )
+            branch = branch_of(o, values, i, size, o.activations[i]) if present else None
+            stages.append(Stage(blocks=tuple(blocks), exit=branch))
         precision = self.precision(values)
         return Architecture(input=self.input, classes=self.classes, stages=tuple(stages), precision=precision)
+
+
+def _halved(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Height and width of a map behind a padded layer of this stride."""
+    return -(-size[0] // stride), -(-size[1] // stride)
 
 
 def _genes(o: OfframpOptions) -> list[Gene]:

@@ -35,7 +35,6 @@ def train_gated(
     settings: GateSettings,
     *,
     leaving: Sequence[float],
-    full_macs: float | None = None,
     few_bits: TrainSettings | None = None,
     supernet: Supernet | None = None,
     seed: int = 0,
@@ -56,8 +55,7 @@ def train_gated(
         architecture: at least one exit has a gate.
         data: its train split is all that is used.
         settings: their `mac_rule` is the caller's to apply in `leaving`.
-        leaving: gamma, the cost of leaving at each exit, in the unit of `settings.max_macs`.
-        full_macs: F_M(full) in L_cost; the last of `leaving` where it is None.
+        leaving: gamma, the cost of leaving at each exit, in the unit of `settings.max_macs`; the last is F_M(full).
         few_bits: of that last training: `quantized_epochs`, `quantized_lr` and what is no phase's own.
         supernet: where the weights come from; from scratch where it is None.
         seed: of everything random.
@@ -75,7 +73,6 @@ def train_gated(
     if len(leaving) != exits:
         raise ValueError(f"leaving has {len(leaving)} costs; the network has {exits} exits")
     net = begin(architecture, data, supernet, seed)
-    full = leaving[-1] if full_macs is None else full_macs
     backbone_epochs, early_epochs, _ = settings.phases
     matrices: dict[int, Tensor] = {}
 
@@ -88,7 +85,7 @@ def train_gated(
         c = gates.sigmoid()
         loss = settings.weight_accuracy * accuracy_loss(logits, gates, labels, gated, settings.accuracy_form)
         if settings.max_macs is not None:
-            loss = loss + settings.weight_cost * cost_loss(c, leaving, settings.max_macs, full)
+            loss = loss + settings.weight_cost * cost_loss(c, leaving, settings.max_macs, leaving[-1])
         if matrix is not None:
             loss = loss + settings.weight_peak * peak_loss(c[:, gated], matrix[:, gated], labels)
         return loss
