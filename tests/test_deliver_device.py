@@ -6,13 +6,13 @@ from types import MappingProxyType, SimpleNamespace
 import numpy as np
 import pytest
 
-from offramp import build, cost, space
+from offramp import build, cost, data, space
 from offramp import deliver as module
 from offramp.architecture import Architecture
 from offramp.cost import backbone_alone, map_network
 from offramp.deliver import costs_of, deliver
 from offramp.metrics import on_device
-from offramp.policy import Policy, ScoreTable, curve, operate, promised
+from offramp.policy import Goal, Policy, ScoreTable, curve, operate, promised, tune
 from offramp.recipe import Recipe
 from offramp.spaces import Candidate
 
@@ -76,6 +76,37 @@ def test_the_promise_is_of_the_delivered_thresholds_on_the_images_kept_for_it(de
     kept = [SEARCHED.exits.index(position) for position in (e["position"] for e in metrics["exits"])]
     assert np.array_equal(stored.logits, CALIBRATE.keep(kept).logits)
     assert metrics["guarantee"] == promised(policy, stored)
+
+
+def test_thresholds_are_set_on_select(delivered, tmp_path):
+    metrics = delivered("mean_macs = 8e6\n[deliver]\ndrop_exits = false")
+    assert len(metrics["exits"]) == 4
+    assert np.array_equal(ScoreTable.load(tmp_path / "select_scores.npz").logits, SELECT.logits)
+    costs, goal = cost(SEARCHED).leaving(), Goal.accuracy_at_cost(8e6)
+    own = Policy.from_json((tmp_path / "policy.json").read_text())
+    expected, *others = (tune(table, costs, goal, measures="max_probability") for table in (SELECT, CALIBRATE, TEST))
+    assert own == expected.policy
+    assert min(expected.operation.utilisation[:3]) > 0.05
+    assert own not in [other.policy for other in others]
+
+
+@pytest.mark.parametrize("rule", ["paper", "executed"])
+def test_the_curve_is_tuned_by_the_rule_and_the_measure_of_the_policy(delivered, monkeypatch, rule):
+    seen = []
+    monkeypatch.setattr(module, "curve", lambda *given, **more: seen.append((given, more)) or curve(*given, **more))
+    delivered(f'mean_macs = 8e6\nmac_rule = "{rule}"\nmeasures = ["margin"]\n[deliver]\ndrop_exits = false')
+    (((table, costs), more),) = seen
+    assert np.array_equal(table.logits, SELECT.logits)
+    assert (tuple(costs), more) == (cost(SEARCHED).leaving("macs", rule), {"measures": "margin"})
+
+
+def test_trainings_of_different_seeds_are_kept_apart(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr(module, "train_either", lambda *_, checkpoint, **__: kept.append(checkpoint))
+    task, recipe = data.task("digits", limit=100), Recipe.parse("[policy]\nmean_macs = 1e6")
+    for seed in (0, 1, 0):
+        module._trained(ZNIBER.smallest(), tmp_path / "a", recipe, task, None, seed, tmp_path)
+    assert kept[0] == kept[2] != kept[1]
 
 
 @pytest.mark.parametrize("goal, metric", [("et_avg = 0.25", "et_avg"), ("mean_latency_ms = 0.3", "mean_latency_ms")])

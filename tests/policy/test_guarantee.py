@@ -98,6 +98,40 @@ def test_testing_ends_at_the_first_that_fails():
     assert guaranteed([always], select, few, [1, 2], most=0.1, **options) is None  # 0.9^20 = 0.12
 
 
+def right_at(*exits: list[bool]) -> ScoreTable:
+    """A row of the arguments for each exit: whether it is right about each sample; all are equally sure."""
+    right = np.array(exits).T
+    logits = np.where(right[..., None], [[[2.0, 0.0]]], [[[0.0, 2.0]]])
+    return ScoreTable(logits, np.zeros(len(right), int))
+
+
+def test_neither_is_what_comes_behind_the_first_that_fails():
+    """By select: never, then the second exit, then the first. On calibrate the second fails; the first would hold."""
+    yes = [True] * 100
+    select = right_at([False] * 10 + yes[10:], [False] * 5 + yes[5:], yes)
+    calibrate = right_at(yes, [False] * 100, yes)
+    first, second, never = (Policy("margin", t) for t in ((0.0, inf), (inf, 0.0), (inf, inf)))
+    options = {"loss": "error", "confidence": 0.9, "most": 0.1}
+    assert guaranteed([first, second, never], select, calibrate, [1, 2, 3], **options) == never
+
+
+def test_of_those_that_hold_the_cheapest_on_select_is_taken_and_of_equal_ones_the_dearest_tested_first():
+    yes, options = [True] * 100, {"loss": "error", "confidence": 0.9, "most": 0.1}
+    dear, cheap = Policy("margin", (inf, 0.0)), Policy("margin", (0.0, inf))
+    # The cheaper one is tested first, as it has fewer errors.
+    select = right_at(yes, [False] * 5 + yes[5:], yes)
+    assert guaranteed([dear, cheap], select, right_at(yes, yes, yes), [1, 2, 3], **options) == cheap
+    # Of equal errors the dear one holds, the cheap one would not.
+    assert (
+        guaranteed([cheap, dear], right_at(yes, yes, yes), right_at([False] * 100, yes, yes), [1, 2, 3], **options)
+        == dear
+    )
+    # What it costs is told by select: there nearly all are sure at the first exit, on calibrate none is.
+    half = Policy("margin", (0.5, inf))
+    unsure = ScoreTable(right_at(yes, yes, yes).logits * [[[0.1], [1], [1]]], np.zeros(100, int))
+    assert guaranteed([half, dear], right_at(yes, yes, yes), unsure, [1, 2, 3], **options) == half
+
+
 @pytest.mark.parametrize(
     "change, message",
     [({"loss": "regret"}, "allowed are error, lost"), ({"most": 0}, "most is 0"), ({"confidence": 1.0}, "confidence")],

@@ -81,6 +81,34 @@ def test_where_everybody_leaves_everybody_else_would_too(measure, exact_points):
     assert operate(first.policy, unsure, [1.0, 2.0, 3.0]).utilisation == (1.0, 0.0, 0.0)
 
 
+def test_exact_is_what_every_measure_was():
+    """The largest probability has one level here, the margin many."""
+    rng, n = np.random.default_rng(0), 60
+    rest = rng.uniform(0.05, 0.45, size=(n, 2))
+    p = np.stack([np.full((n, 2), 0.5), rest, 0.5 - rest], axis=-1)
+    table = ScoreTable(np.log(p), rng.integers(0, 3, n))
+    goal = Goal.accuracy_at_cost(1.5)
+
+    def tuned(*measures):
+        return tune(table, [1.0, 2.0], goal, measures=measures, exact_points=10)
+
+    assert tuned("max_probability").exact
+    assert not tuned("margin").exact
+    assert not tuned("max_probability", "margin").exact
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.03])
+def test_no_threshold_lies_between_scores_that_are_too_near(gap):
+    table = lifelike_table(300, 3, 5, 2)
+    tuned = tune(table, [1.0, 2.0, 3.0], Goal.accuracy_at_cost(1.6), measures="margin", min_gap=gap)
+    scores = table.scores("margin")
+    apart = []
+    for own, threshold in zip(scores.T, tuned.policy.thresholds):
+        if own.min() < threshold <= own.max():
+            apart.append(own[own >= threshold].min() - own[own < threshold].max())
+    assert (min(apart) > gap) if gap else (min(apart) < 0.03)
+
+
 def test_the_grids_are_what_they_say():
     table = lifelike_table(99, 3, 10, 0)
     np.testing.assert_allclose(even_grid(table, "max_probability")[0], np.arange(1, 10) / 10)

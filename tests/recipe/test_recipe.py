@@ -100,6 +100,8 @@ def test_what_thresholds_are_repaired_to_follows_from_goal_and_constraints():
     text = '[policy]\naccuracy = 0.7\nthresholds = "repair"\n'
     assert "give policy.mean_macs, or a constraint" in problems(text)[0]
     assert Recipe.parse(text + '[search]\nconstraints = ["mean_macs <= 3e5", "mean_macs <= 2e5"]').bounds == (2e5, 0.7)
+    of_others = '[search]\nconstraints = ["params <= 3e4", "mean_macs <= 2e5", "weight_bytes <= 1e5"]'
+    assert Recipe.parse(text + of_others).bounds == (2e5, 0.7)
     both = MINIMAL + '[search]\nconstraints = ["accuracy >= 0.6", "error <= 0.25", "mean_macs >= 5"]'
     assert Recipe.parse(both).bounds == (1e5, 0.75)
 

@@ -1,11 +1,13 @@
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from offramp.architecture import Precision
 from offramp.nn import build
 from offramp.progress import Silent
 from offramp.training import TrainSettings
-from offramp.training._quantized import quantized
+from offramp.training._quantized import likeness, quantized
 
 
 def test_few_bits_are_trained_by_sgd_whatever_trained_the_float_network(digits, two_exits):
@@ -21,3 +23,28 @@ def test_few_bits_are_trained_by_sgd_whatever_trained_the_float_network(digits, 
     calibrated, by_sgd, by_muon = trained("sgd", 0), trained("sgd", 1), trained("muon", 1)
     assert all(torch.equal(by_muon[name], value) for name, value in by_sgd.items())
     assert not all(torch.equal(calibrated[name], value) for name, value in by_sgd.items())
+
+
+def test_likeness_is_the_divergence_from_what_was_said_in_float_at_every_exit():
+    made = torch.Generator().manual_seed(0)
+    outputs, target = (torch.randn(5, 3, 4, generator=made) for _ in range(2))
+    outputs.requires_grad_()
+    expected = 0.0
+    for b in range(5):
+        for e in range(3):
+            p, q = ((x[b, e] / 2.5).softmax(-1) for x in (target, outputs))
+            expected += 2.5**2 * (p * (p / q).log()).sum().item() / 5
+    found = likeness(outputs, target, 4, 2.5)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    found.backward()
+    assert (outputs.grad.abs().sum(dim=(0, 2)) > 0.01).all()
+    assert likeness(target, target, 4, 2.5).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_gates_are_imitated_beside_classes():
+    made = torch.Generator().manual_seed(1)
+    outputs, target = (torch.randn(5, 3, 5, generator=made) for _ in range(2))
+    classes = likeness(outputs[..., :4], target[..., :4], 4, 2.0)
+    sure, said = target[..., 4].sigmoid(), outputs[..., 4].sigmoid()
+    gates = F.binary_cross_entropy(said, sure, reduction="none").sum(dim=1).mean()
+    assert likeness(outputs, target, 4, 2.0).item() == pytest.approx((classes + gates).item(), rel=1e-5)
