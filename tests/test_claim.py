@@ -195,3 +195,27 @@ def test_a_short_search_may_go_on_as_a_long_one(folder):
     folder.journal.touch()
     claim_recipe(Recipe.parse(MINIMAL, overrides=["search.evaluations=100"]), folder)
     assert Recipe.load(folder.recipe).search.initial == 32
+
+
+def test_another_bound_of_the_policy_is_told_once(folder):
+    claim_recipe(Recipe.parse(MINIMAL), folder)
+    claim_data(data.task("digits", limit=300), folder)
+    with pytest.raises(RecipeError) as caught:
+        claim_recipe(Recipe.parse(MINIMAL, overrides=["policy.mean_macs=9e9"]), folder)
+    assert [line.split(":")[0] for line in caught.value.problems[:-1]] == ["policy.mean_macs"]
+
+
+@pytest.mark.parametrize(
+    "storage, whole",
+    [
+        ("mine.journal", "{here}/mine.journal"),
+        ("sqlite:///all.db", "sqlite:///{here}/all.db"),
+        ("sqlite:////tmp/all.db", "sqlite:////tmp/all.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql://me:secret@host/all", "postgresql://me:secret@host/all"),
+    ],
+)
+def test_a_storage_is_found_from_anywhere(storage, whole, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    recipe = rooted(Recipe.parse(MINIMAL, overrides=[f"search.storage={storage}"]))
+    assert recipe.search.storage == whole.format(here=tmp_path)

@@ -169,3 +169,16 @@ def test_bounds_that_do_not_go_together_are_told(overrides, start):
     found = doubtful(recipe, DIGITS, SPACE)
     assert len(found) == (start is not None)
     assert all(line.startswith(start) for line in found)
+
+
+@pytest.mark.parametrize(
+    "overrides, told_of",
+    [
+        (['deliver.budgets=[{name="big", mean_macs=2e5}]'], ["deliver.budgets: 'big' allows", "(policy.mean_macs)"]),
+        (['search.constraints=["mean_macs <= 5e4"]'], ["policy.mean_macs allows", "(search.constraints)"]),
+    ],
+)
+def test_bounds_that_differ_are_told_by_the_keys_that_were_given(overrides, told_of):
+    found = [line for line in doubtful(Recipe.parse(MINIMAL, overrides=overrides), DIGITS, SPACE) if "allows" in line]
+    assert [part in found[0] for part in told_of] == [True, True]
+    assert len(found) == 1

@@ -41,6 +41,8 @@ def claim_recipe(recipe: Recipe, folder: RunFolder) -> None:
         stored = _stored(path)
         changed = differences(stored, tomllib.loads(text))
         refused = [line for line in changed if not line.startswith(_MAY_CHANGE)]
+        if "constraints" not in recipe.search.model_fields_set and any(line.startswith("policy.") for line in refused):
+            refused = [line for line in refused if not line.startswith("search.constraints:")]  # told of the policy
         refused += [*_other_seed(recipe, stored, folder), *_other_budgets(recipe, stored, folder)]
         if refused:
             hint = "take another --out for the changed recipe, or the recipe that the folder was made with"
@@ -175,6 +177,8 @@ def rooted(recipe: Recipe) -> Recipe:
     if (init := recipe.supernet.init) is not None:
         kind, _, path = init.partition(":")
         changes["supernet"] = recipe.supernet.model_copy(update={"init": f"{kind}:{_full(path)}"})
+    if (storage := recipe.search.storage) is not None:
+        changes["search"] = recipe.search.model_copy(update={"storage": _full_storage(storage)})
     if any(budget.architecture is not None for budget in recipe.deliver.budgets):
         budgets = tuple(
             budget if budget.architecture is None
@@ -183,6 +187,18 @@ def rooted(recipe: Recipe) -> Recipe:
         )  # fmt: skip
         changes["deliver"] = recipe.deliver.model_copy(update={"budgets": budgets})
     return recipe.model_copy(update=changes)
+
+
+def _full_storage(storage: str) -> str:
+    """A journal's path, or a URL; that of an SQLite file has a path, too."""
+    if "://" not in storage:
+        return _full(storage)
+    from sqlalchemy.engine import make_url
+
+    url = make_url(storage)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return storage
+    return url.set(database=_full(str(url.database))).render_as_string(hide_password=False)
 
 
 def _full(path: str) -> str:

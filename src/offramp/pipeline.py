@@ -81,7 +81,7 @@ class Run:
         folder = RunFolder(out)
         new = not (folder.supernet.exists() or folder.networks.exists())  # later, files that it names may be gone
         if isinstance(recipe, Recipe):
-            checked = Recipe.parse(recipe.to_toml(), overrides=overrides) if overrides else recipe
+            checked = recipe.overridden(overrides) if overrides else recipe
         else:
             checked = Recipe.load(find(str(recipe)), overrides, files=new)
         made = cls(rooted(checked), out)

@@ -88,6 +88,8 @@ def _apart(recipe: Recipe) -> Iterator[str]:
     budgets = [
         (budget.name, *budget.budget) for budget in recipe.deliver.budgets if budget.budget and not budget.architecture
     ]
+    own = "budgets" in recipe.deliver.model_fields_set  # else they are the policy's
+    kept = "search.constraints" if "constraints" in recipe.search.model_fields_set else f"policy.{recipe.policy.metric}"
     most: dict[str, float] = {}
     for c in recipe.search.parsed_constraints:
         if not c.at_least:
@@ -95,8 +97,8 @@ def _apart(recipe: Recipe) -> Iterator[str]:
     for name, metric, bound in budgets:
         if metric in most and most[metric] < bound:
             yield (
-                f"deliver.budgets: {name!r} allows {metric} of {bound:g}, and is chosen among networks that the search "
-                f"found to keep {most[metric]:g} (search.constraints)"
+                f"{f'deliver.budgets: {name!r}' if own else f'policy.{metric}'} allows {metric} of {bound:g}, and "
+                f"networks are chosen among those that the search found to keep {most[metric]:g} ({kept})"
             )
     goal_is_used = any(b.budget is None and not b.architecture for b in recipe.deliver.budgets)
     if goal_is_used or recipe.policy.budget is None or recipe.policy.thresholds == "genes":

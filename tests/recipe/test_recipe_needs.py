@@ -73,6 +73,22 @@ def test_sections_that_two_recipes_share_do_not_pass_on_a_bound():
     assert (search.constraints, deliver.budgets[0].mean_macs) == ((), None)
 
 
+def test_what_follows_the_policy_follows_it_when_it_is_overridden():
+    recipe = Recipe.parse(NACHOS).overridden(["policy.mean_macs=2e6", 'policy.mac_rule="executed"', "seed=3"])
+    assert (recipe.bounds[0], recipe.deliver.budgets[0].mean_macs, recipe.gates.max_macs) == (2e6, 2e6, 2e6)
+    assert (recipe.gates.mac_rule, recipe.seed) == ("executed", 3)
+    said = "[search]\nconstraints = ['mean_macs <= 5e5']\n[deliver]\nbudgets = [{ name = 'a', mean_macs = 4e5 }]"
+    kept = Recipe.parse(MINIMAL + said).overridden(["policy.mean_macs=3e5"])
+    assert (kept.search.constraints, kept.deliver.budgets[0].mean_macs) == (("mean_macs <= 500000",), 4e5)
+
+
+def test_a_wrong_bound_of_the_policy_makes_up_no_other_mistake():
+    (problem,) = problems("[policy]\nmean_macs = 'x'\n[search]\ndomination = 'penalty'")
+    assert problem.startswith("policy.mean_macs")
+    (problem,) = problems(MINIMAL + "[search]\ndomination = 'penalty'\nobjectives = ['error', 'params']")
+    assert "needs a bound on an objective" in problem
+
+
 def test_what_the_policy_bounds_is_asked_for_once():
     (problem,) = problems("[policy]\nmean_energy_mj = 1")
     assert problem.startswith("policy: mean_energy_mj needs a device")

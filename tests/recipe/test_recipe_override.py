@@ -34,3 +34,10 @@ def test_all_that_are_malformed_are_named_beside_the_recipe_s_own_mistakes(text,
         assert told == [*malformed, own, "policy", "train.lr"]
     else:  # of a recipe that cannot be read nothing more is known
         assert told == [own, *malformed]
+
+
+def test_what_an_override_cannot_say_is_told():
+    (problem,) = problems(MINIMAL, "extends=digits")
+    assert "what a recipe extends is told by the recipe alone" in problem
+    (problem,) = problems(MINIMAL, "policy.mean_macs=2e4\nseed=3")
+    assert "more than one value" in problem

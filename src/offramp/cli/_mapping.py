@@ -81,7 +81,7 @@ def _mean_rows(found: _Mapped) -> list[list[Any]]:
     means = (mapping.mean_latency, mapping.mean_energy, mapping.mean_overhead, mapping.et)
     return [
         ["mean", "", *_cells(*(mean(shares) for mean in means))],
-        ["mean energy x mean latency", "", "", "", "", f"{mapping.et_of_means(shares):.2f}"],
+        ["mean energy x mean latency", "", "", "", "", f"{mapping.et_of_means(shares):.4g}"],
     ]
 
 
@@ -90,7 +90,7 @@ def _static_rows(found: _Mapped) -> list[list[Any]]:
 
 
 def _cells(ms: float, mj: float, overhead_mj: float | None, et: float) -> list[str]:
-    return [f"{ms:.4f}", f"{mj * 1e3:.2f}", "" if overhead_mj is None else f"{overhead_mj * 1e3:.2f}", f"{et:.2f}"]
+    return [f"{ms:.4g}", f"{mj * 1e3:.4g}", "" if overhead_mj is None else f"{overhead_mj * 1e3:.4g}", f"{et:.4g}"]
 
 
 def _layer_rows(mapping: Mapping) -> list[list[Any]]:

@@ -12,6 +12,7 @@ from offramp.cost import device as find_device
 from offramp.policy import GATE_MEASURES, MEASURES
 from offramp.recipe._partial import answers
 from offramp.search import METRICS
+from offramp.search.constraint import Constraint
 from offramp.spaces import SearchSpace, options_of, space
 
 if TYPE_CHECKING:
@@ -163,7 +164,11 @@ def _bound(recipe: Recipe) -> list[str]:
 def _penalty(recipe: Recipe) -> list[str]:
     """A penalty on what exceeds a bound, without one."""
     search = recipe.search
-    bounded = [c for c in search.parsed_constraints if c.metric in search.objectives]
+    if "constraints" in search.model_fields_set:
+        constraints = search.parsed_constraints
+    else:  # the policy's, which may be wrong itself
+        constraints = tuple(Constraint(*bound) for bound in (recipe.policy.budget,) if bound)
+    bounded = [c for c in constraints if c.metric in search.objectives]
     if search.domination != "penalty" or any(c.caps for c in bounded):
         return []
     return ["search: domination = 'penalty' needs a bound on an objective, such as \"mean_macs <= 2.7e6\""]

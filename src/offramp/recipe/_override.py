@@ -23,6 +23,8 @@ def _set(values: dict[str, Any], given: str) -> None:
     keys = [key.strip() for key in path.split(".")]
     if not separator or not all(keys):
         raise ValueError("it is not of the form section.key=value")
+    if keys == ["extends"]:
+        raise ValueError("what a recipe extends is told by the recipe alone")
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, Mapping):
@@ -32,6 +34,9 @@ def _set(values: dict[str, Any], given: str) -> None:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text.strip()  # a bare word is a string: --set data.name=digits
+    if len(found) > 1:
+        raise ValueError("it holds more than one value; give each a --set of its own")
+    return found["value"]

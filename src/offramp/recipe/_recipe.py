@@ -30,7 +30,10 @@ from offramp.search.constraint import Constraint
 from offramp.spaces import options_of
 from offramp.training import GateSettings, SupernetSettings, TrainSettings
 
-Part = TypeVar("Part", bound=Section)
+Part = TypeVar("Part", bound=BaseModel)
+
+_FOLLOWING = (("search", "constraints"), ("deliver", "budgets"), ("gates", "mac_rule"), ("gates", "max_macs"))
+"""Sections and their keys that are the policy's where they are not given."""
 
 
 class Recipe(Section):
@@ -68,7 +71,7 @@ class Recipe(Section):
         if self.gates is not None:
             goal = {"mac_rule": self.policy.mac_rule, "max_macs": self.policy.mean_macs}
             missing = {name: value for name, value in goal.items() if name not in self.gates.model_fields_set}
-            self.__dict__["gates"] = self.gates.model_copy(update=missing)  # a section is frozen
+            self.__dict__["gates"] = _with(self.gates, **missing)
         return self
 
     @model_validator(mode="after")
@@ -135,6 +138,15 @@ class Recipe(Section):
         except RecipeError as error:
             raise RecipeError(error.source, [*error.problems, *override({}, overrides)]) from error
         return cls._checked(values, source, override(values, overrides), files, stored)
+
+    def overridden(self, overrides: Sequence[str]) -> Recipe:
+        """Another one; what follows [policy] where it is not given follows it there too. Raises as `load`."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        for name, key in _FOLLOWING:
+            section = getattr(self, name)
+            if section is not None and key not in section.model_fields_set:
+                values[name].pop(key, None)
+        return self._checked(values, "recipe", override(values, overrides), files=False, stored=False)
 
     def to_toml(self) -> str:
         """The whole recipe with every default filled in; `parse` gives back an equal one."""

@@ -72,6 +72,10 @@ def tiles(group: Group) -> list[Tile]:
         if seeds > 1
         else f"95{chr(160)}% interval {100 * low:.1f}\u2060–\u2060{100 * high:.1f}{chr(160)}%"
     )
+
+    def mean(name: str) -> float:
+        return group.spread(name).mean
+
     found = [
         Tile("Test accuracy", accuracy.percent(), f"n = {count(group.first.n)}, {over}"),
         Tile("Mean MACs", macs.si(), f"rule: {metrics['mac_rule']}"),
@@ -81,12 +85,12 @@ def tiles(group: Group) -> list[Tile]:
         gain = accuracy.mean - group.spread("static_accuracy").mean
         note = f"accuracy {signed_points(gain)}"
         found.append(Tile("Against its last exit alone", f"{change(-saved.mean)} MACs", note))
-    found.append(Tile("Parameters", si(metrics["params"]), f"{size(metrics['weight_bytes'])} of weights"))
-    found.append(Tile("Peak activations", size(metrics["activation_bytes"]), "for one image"))
+    found.append(Tile("Parameters", si(mean("params")), f"{size(mean('weight_bytes'))} of weights"))
+    found.append(Tile("Peak activations", size(mean("activation_bytes")), "for one image"))
     if "latency_ms" in metrics:
-        found.append(Tile("Latency", f"{metrics['latency_ms']:.3g}{chr(160)}ms", str(metrics.get("device", ""))))
+        found.append(Tile("Latency", f"{mean('latency_ms'):.3g}{chr(160)}ms", str(metrics.get("device", ""))))
     if "energy_mj" in metrics:
-        found.append(Tile("Energy", f"{metrics['energy_mj']:.3g}{chr(160)}mJ", str(metrics.get("device", ""))))
+        found.append(Tile("Energy", f"{mean('energy_mj'):.3g}{chr(160)}mJ", str(metrics.get("device", ""))))
     return found
 
 
