@@ -63,13 +63,13 @@ def test_one_exit(tmp_path):
     model = Model(tmp_path / "m.onnx")
     assert model.predict(images[0].numpy())[2:4] == (0, 1)
     assert model.predict(images[0].numpy(), ()) == model.predict(images[0].numpy())
-    with pytest.raises(ModelError, match="has 1 exits and needs 0 numbers"):
+    with pytest.raises(ModelError, match="has 1 exits and needs 0 of them"):
         model.predict(images[0].numpy(), (0.5,))
 
 
 @pytest.mark.parametrize("thresholds", [(), (0.1,), (0.1, 0.2, 0.3), (0.1, np.nan)])
 def test_wrong_thresholds(path, thresholds):
-    with pytest.raises(ModelError, match="has 3 exits and needs 2 numbers"):
+    with pytest.raises(ModelError, match="has 3 exits and needs 2 of them"):
         Model(path).predict(IMAGES[0].numpy(), thresholds)
 
 
