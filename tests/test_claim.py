@@ -210,12 +210,12 @@ def test_another_bound_of_the_policy_is_told_once(folder):
     [
         ("mine.journal", "{here}/mine.journal"),
         ("sqlite:///all.db", "sqlite:///{here}/all.db"),
-        ("sqlite:////tmp/all.db", "sqlite:////tmp/all.db"),
+        ("sqlite:///{here}/all.db", "sqlite:///{here}/all.db"),
         ("sqlite:///:memory:", "sqlite:///:memory:"),
         ("postgresql://me:secret@host/all", "postgresql://me:secret@host/all"),
     ],
 )
 def test_a_storage_is_found_from_anywhere(storage, whole, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    recipe = rooted(Recipe.parse(MINIMAL, overrides=[f"search.storage={storage}"]))
+    recipe = rooted(Recipe.parse(MINIMAL, overrides=[f"search.storage={storage.format(here=tmp_path)}"]))
     assert recipe.search.storage == whole.format(here=tmp_path)

@@ -56,8 +56,8 @@ def grid_score(
         weight: of the deviation, in points of accuracy (%) for a point of it.
 
     Raises:
-        ValueError: the target is not above 0, no value is left at which an exit is kept, an unknown measure, or costs
-            that do not fit.
+        ValueError: the target is not above 0 or not finite, no value is left at which an exit is kept, an unknown
+            measure, or costs that do not fit.
     """
     if not any(value <= absent for value in values):
         raise ValueError(f"values is {tuple(values)}; at least one must be at most {absent}, so that an exit is kept")

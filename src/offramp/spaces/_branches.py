@@ -57,7 +57,7 @@ def branch_of(
         kind = Separable if operator == "separable" else Conv
         blocks.append(kind(out=out, kernel=1 if operator == "pointwise" else 3, stride=stride, act=act))
     # No branch makes a map a single value that was not: where one is, all poolings are the same.
-    pool = o.poolings[0] if single(map_size) else values[f"{i}.exit.pool"]
+    pool = o.poolings[0] if _single(map_size) else values[f"{i}.exit.pool"]
     return Branch(blocks=tuple(blocks), pool=pool[:3], grid=int(pool[3]))
 
 
@@ -72,7 +72,7 @@ def read_branch(branch: Branch, i: int) -> dict[str, Any]:
     return values
 
 
-def single(map_size: tuple[int, int]) -> bool:
+def _single(map_size: tuple[int, int]) -> bool:
     """Whether there is one value of each channel, so that there is nothing to pool."""
     return map_size == (1, 1)
 
@@ -80,7 +80,7 @@ def single(map_size: tuple[int, int]) -> bool:
 def branch_count(o: BranchOptions, map_size: tuple[int, int]) -> int:
     """How many branches a place with maps of this height and width may have."""
     layered = sum(len(o.branch_operators) ** depth for depth in o.branch_depths if depth)
-    return (1 if single(map_size) else len(o.poolings)) * ((0 in o.branch_depths) + len(o.branch_widths) * layered)
+    return (1 if _single(map_size) else len(o.poolings)) * ((0 in o.branch_depths) + len(o.branch_widths) * layered)
 
 
 def exit_ways(branches: Iterable[int], most: int) -> int:
