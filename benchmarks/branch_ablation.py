@@ -1,11 +1,13 @@
-"""What searched exit branches gain: five kinds of branches on one backbone, all else held fixed.
+"""What searched exit branches gain: seven kinds of branches on one backbone, all else held fixed.
 
     OMP_WAIT_POLICY=passive python benchmarks/branch_ablation.py
 
 A network of the default space (see `BACKBONE`) has four early exits at fixed positions and a pooled linear classifier
 at its end. Only the early exits' branches differ: (a) EDANAS's head; (b) NACHOS's head, fitted in by its adapter, as a
 plain branch: without the gate, so that kinds differ in the branch and not in the exit rule; (c) a pooled linear
-classifier; (d) AEBNAS's 272 branches, searched; (e) the default space's branches, searched.
+classifier; (d) AEBNAS's 272 branches, searched; (e) the default space's branches, searched. Two controls tell what the
+search has to do with it, another draw for every seed: (f) `random`, any of AEBNAS's branches at every exit; (g)
+`random-macs`, one of the three whose MACs are nearest to those of the branch that (d) has there.
 
 1. For every seed the backbone is trained with its final exit. All kinds go on from these weights.
 2. For (d) and (e), on the first seed's backbone, frozen: the branches of all positions are trained as slices of shared
@@ -56,8 +58,10 @@ from offramp.training._fit import fit, to_float
 from offramp.training._losses import mixed
 from record import RESULTS, hardware, record
 
-KINDS = ("edanas", "nachos", "linear", "aebnas", "default")
+RANDOM = ("random", "random-macs")
+KINDS = ("edanas", "nachos", "linear", "aebnas", "default", *RANDOM)
 SEARCHED = ("aebnas", "default")
+NEAREST = 3  # branches that `random-macs` draws from
 MEASURE = "margin"
 BACKBONE: dict[str, Any] = {
     "stem_strides": [2], "stem_widths": [12], "widths": [[12], [24], [40], [64], [96]],
@@ -249,8 +253,12 @@ class Ablation:
             self._pretrained[seed] = self.train(static, f"backbone-seed{seed}", settings, seed, None)
         return self._pretrained[seed]
 
-    def architecture(self, kind: str) -> Architecture:
-        """The network of a kind: fixed, or what the search chose."""
+    def architecture(self, kind: str, seed: int) -> Architecture:
+        """The network of a kind: fixed, what the search chose, or drawn by `seed`."""
+        if kind in RANDOM:
+            within = BranchSpace(self.base, branches("aebnas", self.task))
+            like = self.architecture("aebnas", seed) if kind == "random-macs" else None
+            return drawn_branches(within, seed, like)
         if kind not in SEARCHED:
             return fixed(kind, self.base)
         key = self.made_of(kind, self.given.backbone_epochs, self.given.search_epochs, self.budgets)
@@ -291,7 +299,7 @@ class Ablation:
 
     def row(self, kind: str, seed: int, made_of: str) -> Row:
         """Train one network, and tell what it does within each budget."""
-        begin, architecture = monotonic(), self.architecture(kind)
+        begin, architecture = monotonic(), self.architecture(kind, seed)
         start = Pretrained(self.pretrained(seed), seed)
         net = self.train(architecture, f"{kind}-seed{seed}", self.settings(self.given.epochs, 0.1), seed, start)
         select, test = score(net, self.task.select), score(net, self.task.test)
@@ -349,6 +357,19 @@ class Ablation:
             made.append(done[made_of])
             print(f"{kind:8} seed {seed}: {told(made[-1]['budgets'])}", flush=True)
         return made
+
+
+def drawn_branches(within: BranchSpace, seed: int, like: Architecture | None) -> Architecture:
+    """A random branch at every exit; of those nearest in MACs to that of `like`, which is none of them, if given."""
+    if like is None:
+        return within.sample(seed)
+    rng, chosen = np.random.default_rng(seed), within.encode(Candidate(like))
+    return within.decode(
+        [
+            int(rng.choice(sorted((k for k in range(len(m)) if k != own), key=lambda k: abs(m[k] - m[own]))[:NEAREST]))
+            for m, own in zip(within.macs, chosen)
+        ]
+    ).architecture
 
 
 def frozen(supernet: Supernet, net: EarlyExitNet) -> Supernet:
@@ -514,7 +535,7 @@ def table(rows: Sequence[Row], budgets: Sequence[int]) -> str:
     lines.append("|---" * (len(budgets) + 2) + "|")
     for kind in dict.fromkeys(row["name"] for row in rows):
         of = [cells.get((kind, b)) for b in budgets]
-        macs = next(row["branch_macs"] for row in rows if row["name"] == kind)
+        macs = np.mean([row["branch_macs"] for row in rows if row["name"] == kind], 0)
         shown = [f"{100 * c['accuracy']:.2f}{_deviation(c)}" if c else "-" for c in of]
         lines.append(f"| {kind} | {' | '.join(shown)} | {', '.join(f'{m / 1e3:.0f}k' for m in macs)} |")
     return "\n".join(lines) + "\n"
@@ -568,7 +589,10 @@ def main() -> None:
         hardware=f"{hardware()}, {torch.get_num_threads()} threads",
         data=given.dataset, splits={name: len(split) for name, split in ablation.task.splits.items()},
         notes=list(ablation.task.notes), schedule=schedule, static_macs=ablation.static_macs,
-        networks={kind: ablation.architecture(kind).model_dump(mode="json") for kind in given.kinds},
+        networks={
+            (network := ablation.architecture(kind, seed)).key: network.model_dump(mode="json")
+            for kind, seed in product(given.kinds, given.seeds)
+        },
         summary=summary(rows),
     )  # fmt: skip
     write_json(given.out, result)

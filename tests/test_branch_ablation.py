@@ -48,6 +48,22 @@ def test_the_searched_kinds_have_every_branch_and_leave_out_what_cannot_pay(made
             assert cost(network).exits[i].branch.macs == max(macs)
 
 
+def test_the_controls_draw_from_aebnas_and_one_of_them_keeps_to_the_searched_macs(made: ablation.Ablation) -> None:
+    within = ablation.BranchSpace(made.base, ablation.branches("aebnas", made.task))
+    like = within.sample(7)
+    searched = within.encode(ablation.Candidate(like))
+    for seed in range(20):
+        anything, near = (
+            within.encode(ablation.Candidate(ablation.drawn_branches(within, seed, of))) for of in (None, like)
+        )
+        assert anything != near
+        for macs, own, drawn in zip(within.macs, searched, near):
+            distances = sorted(abs(m - macs[own]) for k, m in enumerate(macs) if k != own)
+            assert drawn != own
+            assert abs(macs[drawn] - macs[own]) <= distances[ablation.NEAREST - 1]
+    assert len({ablation.drawn_branches(within, seed, None).key for seed in range(20)}) == 20
+
+
 def test_a_subsets_cost_is_that_of_the_network_with_these_exits_alone(made: ablation.Ablation) -> None:
     network = ablation.fixed("edanas", made.base)
     leaving = made.costs_of()
