@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from policy_tables import lifelike_table, random_table
 
+from offramp.policy import sweep as module
 from offramp.policy.archive import Archive
+from offramp.policy.climb import climb
 from offramp.policy.grid import try_each_exit
 from offramp.policy.lattice import Lattice
 from offramp.policy.sweep import hull, sweep
@@ -27,12 +29,13 @@ def test_finds_the_hull_from_the_exits_alone(seed):
     assert gap.mean() <= (best_at_each_price(exact) - before).mean() / 10
 
 
-def test_spends_no_more_climbs_than_allowed():
-    archive = Archive(Lattice.of(random_table(60, 4, 4, 0), [1.0, 2.0, 3.0, 4.0], "margin"))
+@pytest.mark.parametrize("climbs", [0, 1, 2, 5])
+def test_makes_no_more_climbs_than_allowed(climbs, monkeypatch):
+    archive, made = Archive(Lattice.of(random_table(60, 4, 4, 0), [1.0, 2.0, 3.0, 4.0], "margin")), []
     try_each_exit(archive)
-    before = archive.evaluated
-    sweep(archive, lambda accuracy, cost: list(range(len(cost) - 1)), 0)
-    assert archive.evaluated == before
+    monkeypatch.setattr(module, "climb", lambda *arguments: made.append(1) or climb(*arguments))
+    sweep(archive, lambda accuracy, cost: list(range(len(cost) - 1)), climbs)
+    assert len(made) == climbs
 
 
 def test_hull_vertices():

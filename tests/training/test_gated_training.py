@@ -14,6 +14,7 @@ from offramp.progress import Silent
 from offramp.training import GateSettings, TrainSettings, score, train, train_either, train_gated
 from offramp.training import _gated as gated_module
 from offramp.training._fit import fit
+from offramp.training._gate_losses import peak_loss
 from offramp.training._gated import measured, support_set
 
 SETTINGS = GateSettings(phases=(2, 4, 4), batch=32, lr=0.15, max_macs=6_000)
@@ -105,6 +106,23 @@ def test_each_epoch_of_the_last_phase_holds_out_another_support_set(digits, gate
         there = {image.numpy().tobytes() for image in kept}
         assert not any(image.numpy().tobytes() in there for image in split.images)
     assert [len(used[0](epoch)) for epoch in range(2)] == [300, 300]
+
+
+def test_each_gate_is_drawn_to_the_accuracy_of_its_own_exit(digits, monkeypatch):
+    """An exit without a gate lies between two that have one."""
+    blocks = (Conv(out=8, stride=2),), (Separable(out=8),), (Separable(out=8),), (Conv(out=12, stride=2),)
+    exits = Branch(grid=2, gate=True), Branch(), Branch(grid=2, gate=True), Branch(grid=2)
+    stages = tuple(Stage(blocks=b, exit=e) for b, e in zip(blocks, exits))
+    matrices, drawn = [], []
+    monkeypatch.setattr(gated_module, "measured", lambda *args: matrices.append(torch.rand(10, 4)) or matrices[-1])
+    monkeypatch.setattr(gated_module, "peak_loss", lambda *args: drawn.append(args) or peak_loss(*args))
+    settings = SETTINGS.model_copy(update={"phases": (0, 0, 1)})
+    architecture = Architecture(input=(1, 8, 8), classes=10, stages=stages)
+    train_gated(architecture, fewer(digits, 80), settings, leaving=(1, 2, 3, 4))
+    assert drawn
+    for confidence, matrix, _ in drawn:
+        assert confidence.shape[1] == 2
+        assert torch.equal(matrix, matrices[0][:, [0, 2]])
 
 
 def test_without_its_weight_there_is_no_support_set(digits, gated, monkeypatch):

@@ -7,6 +7,7 @@ from offramp.architecture import Precision
 from offramp.nn import build
 from offramp.progress import Silent
 from offramp.training import TrainSettings
+from offramp.training._checkpoint import CheckpointError
 from offramp.training._quantized import likeness, quantized
 
 
@@ -23,6 +24,31 @@ def test_few_bits_are_trained_by_sgd_whatever_trained_the_float_network(digits, 
     calibrated, by_sgd, by_muon = trained("sgd", 0), trained("sgd", 1), trained("muon", 1)
     assert all(torch.equal(by_muon[name], value) for name, value in by_sgd.items())
     assert not all(torch.equal(calibrated[name], value) for name, value in by_sgd.items())
+
+
+EIGHT = Precision(backbone_weights=8, backbone_activations=8, branch_weights=8, branch_activations=8)
+
+
+def test_every_exit_learns_to_say_at_few_bits_what_it_said_in_float(digits, two_exits):
+    """Without weight decay, what no loss asks anything of stays as calibrated."""
+    net = build(two_exits.model_copy(update={"precision": EIGHT}), 0)
+    made = []
+    for epochs in (0, 1):
+        settings = TrainSettings(quantized_epochs=epochs, weight_decay=0.0, exit_gradient=0.0)
+        more = {"seed": 0, "identity": "", "checkpoint": None, "track": Silent()}
+        made.append(quantized(net, digits.train.images[:64], digits, settings, **more))
+    for calibrated, trained in zip(*(few.parameters() for few in made)):
+        assert not torch.equal(calibrated, trained)
+
+
+@pytest.mark.parametrize("changed", [{"quantized_lr": 0.001}, {"quantized_epochs": 2}])
+def test_a_checkpoint_of_other_settings_is_refused(digits, two_exits, tmp_path, changed):
+    net = build(two_exits.model_copy(update={"precision": EIGHT}), 0)
+    settings = TrainSettings(quantized_epochs=1)
+    more = {"seed": 0, "identity": "x", "checkpoint": tmp_path / "c", "track": Silent()}
+    quantized(net, digits.train.images[:64], digits, settings, **more)
+    with pytest.raises(CheckpointError):
+        quantized(net, digits.train.images[:64], digits, settings.model_copy(update=changed), **more)
 
 
 def test_likeness_is_the_divergence_from_what_was_said_in_float_at_every_exit():

@@ -47,7 +47,7 @@ def sweep(archive: Archive, pick: Pick, climbs: int) -> None:
         for a, b in new[: (climbs + 1) // 2]:
             seen.add((int(correct[a]), int(correct[b])))
             goal = Goal.tradeoff(float((accuracy[b] - accuracy[a]) / (cost[b] - cost[a])))
-            for start in (ranks[a], ranks[b]):
+            for start in (ranks[a], ranks[b])[:climbs]:
                 climb(archive, goal, start)
                 climbs -= 1
 
