@@ -93,6 +93,21 @@ def test_a_tampered_file_is_refused(tmp_path, monkeypatch, tamper):
     assert {file.name for file in tmp_path.iterdir()} == {"model.onnx", "untouched.onnx"}
 
 
+@pytest.mark.parametrize("tamper", [_last_weights, _unused_branch])
+def test_exits_that_no_image_reaches_are_tried(tmp_path, monkeypatch, tamper):
+    net, images, build_file = trained_like(tiny(3)), random_images(tiny(3)), export_module.build_file
+
+    def tampering(*arguments):
+        model = onnx.load_from_string(build_file(*arguments))
+        tamper(model)
+        return model.SerializeToString()
+
+    monkeypatch.setattr(export_module, "build_file", tampering)
+    with pytest.raises(ExportError, match="logits differ"):
+        policy = Policy("max_probability", (0.0, 0.0))
+        export_onnx(net, policy, tmp_path / "model.onnx", classes=CLASSES, images=images)
+
+
 def test_tolerance_is_relative_to_large_logits(tmp_path):
     net, images = trained_like(tiny()), random_images(tiny())
     for stage in net.stages:
@@ -276,3 +291,28 @@ def test_equal_logits_are_no_other_class(tmp_path, monkeypatch):
     monkeypatch.setattr(check_module, "run", nudged)
     check = export_onnx(net, Policy("margin", (2.0,)), tmp_path / "m.onnx", classes=CLASSES, images=images)
     assert check.top1_agreement == 1
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["same exit", "another exit"])
+@pytest.mark.parametrize("spoilt", [[3], [3, 7]])
+def test_another_class_is_refused_however_far_logits_may_differ(tmp_path, monkeypatch, spoilt, elsewhere):
+    """Of more images than one in few; an image that leaves at another exit, as rounding may have it, is another matter."""
+    net, images, run = trained_like(tiny()), random_images(tiny()), check_module.run
+    others = {images[i].numpy().tobytes() for i in spoilt}
+
+    def spoiling(session, image, thresholds):
+        logits, exit = run(session, image, thresholds)
+        return (-logits, 0 if elsewhere else exit) if image.tobytes() in others else (logits, exit)
+
+    def exported():
+        policy = Policy("margin", (2.0,))  # nobody leaves early
+        return export_onnx(net, policy, tmp_path / "m.onnx", classes=CLASSES, images=images, tolerance=1e6)
+
+    monkeypatch.setattr(check_module, "run", spoiling)
+    if len(spoilt) > 1 and not elsewhere:
+        with pytest.raises(ExportError, match="gives 2 of 40 images another class"):
+            exported()
+        return
+    check = exported()
+    assert check.top1_agreement == 1 - len(spoilt) / 40
+    assert check.flips == len(spoilt) * elsewhere

@@ -10,7 +10,7 @@ from pymoo.operators.crossover.ux import UniformCrossover
 
 from offramp.search import PROPOSERS, Failure, Problem, Proposer, Trial, analytic_costs, proposer
 from offramp.search.evolution import CROSSOVERS, ChoiceMutation, GenotypeProblem
-from offramp.search.proposers.surrogate import pick
+from offramp.search.proposers.surrogate import Predictor, pick
 from offramp.search.sampling import draw, spread
 from offramp.spaces import SearchSpace
 
@@ -192,6 +192,42 @@ def test_pick_adds_the_most_hypervolume_one_by_one() -> None:
     assert pick(losses, np.array([[1.0, 1.0]]), 3) in ([0, 2, 3], [0, 3, 2])
     assert sorted(pick(losses, np.empty((0, 2)), 9)) == [0, 1, 2, 3, 4]
     assert pick(losses[:0], np.array([[1.0, 1.0]]), 3) == []
+
+
+def test_a_batch_has_first_what_is_predicted_to_be_feasible_then_what_is_nearest_to_it(small, monkeypatch) -> None:
+    problem = problem_of(small, "params <= 12000", "error <= 0.3")
+    trials = trials_of(problem, 12)
+    found = [trial.genotype for trial in trials_of(problem, 7, seed=9)]
+    losses = np.array([[0.1, 1.0], [0.5, 9.0], [0.2, 2.0], [0.3, 5.0], [0.4, 4.0], [0.1, 1.0], [0.1, 1.0]])
+    # What one constraint is kept by does not make up for another.
+    violations = np.array([[0.3, -9], [-1, 0], [-9, 0.1], [0, -1], [-0.1, -0.1], [0.2, 0.2], [0.05, 0.1]])
+    maker = proposer("surrogate", problem)
+    monkeypatch.setattr(maker, "_evolve", lambda *_: (found, {}))
+    monkeypatch.setattr(Predictor, "__call__", lambda _, genotypes: (losses, violations))
+    monkeypatch.setattr(maker, "_newest", lambda *_: {})
+    for count, expected in ((7, [2, 6, 0, 5]), (4, [2])):
+        chosen = [found.index(genotype) for genotype in maker.propose(trials, count, np.random.default_rng(0))]
+        assert sorted(chosen[:3]) == [1, 3, 4]
+        assert chosen[3:] == expected
+    (only,) = maker.propose(trials, 1, np.random.default_rng(0))
+    reached = problem.comparable(problem.loss_table([trial for trial in trials if trial.feasible]))
+    feasible = [1, 3, 4]
+    assert found.index(only) == feasible[pick(losses[feasible], reached, 1)[0]]
+
+
+def test_what_is_not_known_is_predicted_and_judged_by_the_constraints(small) -> None:
+    problem = Problem(small, ("error",), ("accuracy >= 0.6", "params <= 12000", "mean_macs <= 400000"), analytic_costs)
+    trials = trials_of(problem_of(small), 60)
+    new = trials_of(problem_of(small), 12, seed=4)
+    losses, violations = Predictor(problem, trials, "gp", seed=0)([trial.genotype for trial in new])
+    known = [c.metric in ("params",) for c in problem.constraints]
+    for trial, loss, row in zip(new, losses, violations):
+        exact = list(problem.violations(trial.metrics).values())
+        assert row[0] == pytest.approx(problem.constraints[0].violation({"accuracy": 1 - loss[0]}))
+        assert [v for v, k in zip(row, known) if k] == [v for v, k in zip(exact, known) if k]
+        assert row == pytest.approx(exact, rel=0.3, abs=0.25)
+    error = np.array([trial.metrics["error"] for trial in new])
+    assert np.corrcoef(losses[:, 0], error)[0, 1] > 0.8
 
 
 @pytest.mark.parametrize(

@@ -123,9 +123,10 @@ def compare(file: bytes, net: EarlyExitNet, policy: Policy, images: Tensor, tole
     same_class = said[np.arange(n), logits.argmax(1)] >= said.max(1) - EQUAL_LOGITS * largest
     flips = int((wanted != taken).sum())
     # Flips may change the class for a good reason; of one image in few, rounding may.
-    if (~same_class & (wanted == taken)).sum() > few:
+    others = int((~same_class & (wanted == taken)).sum())
+    if others > few:
         raise ExportError(
-            f"under ONNX Runtime the exported file gives {(~same_class).sum()} of {n} images another class than the "
+            f"under ONNX Runtime the exported file gives {others} of {n} images another class than the "
             "network does in PyTorch. Nothing was written."
         )
     seconds = time.perf_counter() - begin
