@@ -103,8 +103,8 @@ def test_exits_that_no_image_reaches_are_tried(tmp_path, monkeypatch, tamper):
         return model.SerializeToString()
 
     monkeypatch.setattr(export_module, "build_file", tampering)
+    policy = Policy("max_probability", (0.0, 0.0))
     with pytest.raises(ExportError, match="logits differ"):
-        policy = Policy("max_probability", (0.0, 0.0))
         export_onnx(net, policy, tmp_path / "model.onnx", classes=CLASSES, images=images)
 
 
@@ -296,7 +296,7 @@ def test_equal_logits_are_no_other_class(tmp_path, monkeypatch):
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["same exit", "another exit"])
 @pytest.mark.parametrize("spoilt", [[3], [3, 7]])
 def test_another_class_is_refused_however_far_logits_may_differ(tmp_path, monkeypatch, spoilt, elsewhere):
-    """Of more images than one in few; an image that leaves at another exit, as rounding may have it, is another matter."""
+    """Of more images than one in few; of images that leave at another exit, as rounding may have it, it is expected."""
     net, images, run = trained_like(tiny()), random_images(tiny()), check_module.run
     others = {images[i].numpy().tobytes() for i in spoilt}
 
