@@ -39,7 +39,10 @@ MAY = {
     "deliver": TRAINED | {"search", "export", "report", "recipe", "run_folder", "metrics"},
     "claim": TRAINED | {"recipe", "run_folder"},
     "preflight": TRAINED | {"search", "recipe"},
-    "pipeline": TRAINED | {"search", "export", "report", "recipe", "run_folder", "deliver", "claim", "preflight"},
+    "front": MODEL | {"data", "search", "recipe"},
+    "choice": MODEL | {"data", "search", "recipe", "run_folder"},
+    "pipeline": TRAINED
+    | {"search", "export", "report", "recipe", "run_folder", "deliver", "claim", "preflight", "choice", "front"},
     "evaluate": TRAINED,
     "few_bits": TRAINED | {"search", "run_folder", "deliver", "pipeline"},
     "forecast": TRAINED | {"search", "deliver", "pipeline"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from offramp.architecture import Architecture
+from offramp.choice import Choice
 from offramp.claim import (
     claim_data,
     claim_device,
@@ -20,25 +21,21 @@ from offramp.claim import (
 )
 from offramp.data import Task, task
 from offramp.deliver import costs_of, deliver, thresholds_of
+from offramp.front import front
 from offramp.nn import Supernet
 from offramp.preflight import doubtful, impossible
 from offramp.progress import Tracker, tell, track
-from offramp.recipe import Budget, Recipe, RecipeError, find
+from offramp.recipe import Recipe, RecipeError, find
 from offramp.run_folder import RunFolder, identity, load_weights, save_weights, write_json
 from offramp.search import (
     Evaluation,
-    NothingFeasible,
     Problem,
     Proposer,
     Study,
     Trial,
-    best_static,
-    best_tradeoff,
-    best_within,
     proposer,
     search,
 )
-from offramp.search.choose import backbone_static
 from offramp.search.costs import Costs
 from offramp.search.finetune import FineTune
 from offramp.search.oneshot import OneShot
@@ -47,8 +44,6 @@ from offramp.spaces import Candidate, SearchSpace, options_of, space
 from offramp.training import TrainSettings, pick_device, train_supernet
 
 _SAMPLES = 30
-_Chosen = tuple[str, Candidate, tuple[str, float] | None]
-"""A network to deliver: its folder's name, itself, and the budget of its own that thresholds are set for."""
 
 
 def run(recipe: str | Path | Recipe, out: str | Path, overrides: Sequence[str] = ()) -> Run:
@@ -145,7 +140,7 @@ class Run:
         claim_weights(self.recipe, self.task, self.space)
         doubts = () if searched else (*self.task.notes, *doubtful(self.recipe, self.task, self.space))
         searched = searched or not self.recipe.search.evaluations
-        named = {b.name: self._named(b) for b in self.recipe.deliver.budgets if b.architecture}
+        named = {b.name: self.choice.named(b) for b in self.recipe.deliver.budgets if b.architecture}
         found = impossible(
             self.recipe, self.task, self.problem, self.costs, named, supernet=self.needs_supernet, searched=searched
         )
@@ -176,6 +171,11 @@ class Run:
     def costs(self) -> Costs:
         """What candidates cost, on the recipe's device where it names one."""
         return costs_of(self.recipe)
+
+    @cached_property
+    def choice(self) -> Choice:
+        """What chooses the networks to deliver."""
+        return Choice(self.recipe, self.task, self.space, self.costs, self.folder)
 
     @cached_property
     def problem(self) -> Problem:
@@ -275,47 +275,15 @@ class Run:
         studies = {"search": self.study}
         studies |= {"random": self.baseline} if self.recipe.search.baseline else {}
         studies |= {"retrained": self.retrained} if self.recipe.search.retrain else {}
-        images = min(self.recipe.search.images or len(self.task.select), len(self.task.select))
-        write_json(
-            self.folder.front,
-            {
-                "task": {
-                    "name": self.task.name,
-                    "input": self.task.input,
-                    "classes": self.task.classes,
-                    "splits": {name: len(split) for name, split in self.task.splits.items()},
-                    "notes": self.task.notes,
-                },
-                "space": {"name": self.space.name, "size": self.space.size()},
-                "objectives": self.recipe.search.objectives,
-                "constraints": self.recipe.search.constraints,
-                "mac_rule": self.recipe.policy.mac_rule,
-                "device": self.costs.device,
-                "split": "select",
-                "n": images,
-                "evaluator": self.recipe.search.evaluator,
-                "trials": [record for name, study in studies.items() for record in _records(name, study)],
-            },
-        )
+        write_json(self.folder.front, front(self.recipe, self.task, self.space, self.costs.device, studies))
 
     def deliver(self) -> None:
         """Train, tune, test and export the chosen networks, and the static ones beside them, seed by seed.
 
         Networks that differ in bits or budgets alone are trained in float once for all.
         """
-        wanted, trials = self.recipe.deliver, self.study.trials
-        chosen = [(b.name, self._choose(b), b.budget) for b in wanted.budgets]
-        for macs in wanted.static_macs:
-            try:
-                static = Candidate(best_static(trials, macs))
-            except NothingFeasible as error:  # the early-exit networks are wanted all the same
-                self.folder.log("no static network", macs=macs, reason=str(error))
-                tell(str(error))
-                continue
-            chosen.append((f"static-{_short(macs)}", static, ("mean_macs", macs)))
-        if wanted.static_backbone:
-            chosen += self._backbones(chosen)
-        for i, seed in enumerate(wanted.seeds):
+        chosen = self.choice.of(self.study, self.retrained if self.recipe.search.retrain else None)
+        for i, seed in enumerate(self.recipe.deliver.seeds):
             for name, candidate, budget in chosen:
                 self._deliver(candidate, name if i == 0 else f"{name}-seed{seed}", seed, i == 0, budget)
         for checkpoint in self.folder.trainings():
@@ -334,18 +302,6 @@ class Run:
                 for seed in range(_SAMPLES):
                     yield self.space.sample(seed)
                     bar.advance(1)
-
-    def _backbones(self, chosen: Sequence[_Chosen]) -> list[_Chosen]:
-        """The static network of each chosen one with early exits, each once."""
-        found: dict[Candidate, _Chosen] = {}
-        for name, candidate, budget in chosen:
-            if len(candidate.architecture.exits) > 1:
-                static = Candidate(backbone_static(self.study.trials, candidate.architecture, self._full_cost))
-                found.setdefault(static, (f"static-backbone-{name}", static, budget))
-        return list(found.values())
-
-    def _full_cost(self, architecture: Architecture) -> float:
-        return self.costs.leaving(architecture)[self.recipe.policy.metric][-1]
 
     def _study(self, name: str) -> Study:
         settings = self.recipe.search
@@ -386,43 +342,6 @@ class Run:
         options = {"model": settings.surrogate} | {key: getattr(settings, key) for key in same}
         return proposer(name, study.problem, **options, report=report)
 
-    def _choose(self, budget: Budget) -> Candidate:
-        """Among the candidates that were trained longer, where there are some, else (or if none fits) among all."""
-        if budget.architecture:
-            return Candidate(self._named(budget))
-        if self.recipe.search.retrain:
-            try:
-                return _best(self.retrained, budget).candidate
-            except NothingFeasible as error:
-                self.folder.log("chosen from the whole search", budget=budget.name, reason=str(error))
-        return _best(self.study, budget).candidate
-
-    def _named(self, budget: Budget) -> Architecture:
-        """The network that a budget names.
-
-        Raises:
-            RecipeError: it is for other images or classes, or no slice of the supernet whose weights it would inherit.
-        """
-        assert budget.architecture is not None
-        copy, where = self.folder.named(budget.name), f"deliver.budgets: {budget.name!r}"
-        found = Architecture.load(copy if copy.exists() else budget.architecture)
-        wanted = (self.task.input, len(self.task.classes))
-        if (found.input, found.classes) != wanted:
-            told = (
-                f"for input {found.input} and {found.classes} classes; {self.task.name} has {wanted[0]} and {wanted[1]}"
-            )
-            raise RecipeError(where, [f"{budget.architecture} is {told}"])
-        if self.recipe.train.inherit:
-            try:
-                if self.space.decode(self.space.encode(Candidate(found))).architecture != found:
-                    raise ValueError("its genes stand for another network")
-            except ValueError as error:
-                hint = "it cannot inherit the supernet's weights: give train.inherit = false"
-                raise RecipeError(
-                    where, [f"{budget.architecture} is not of space {self.space.name!r} ({error})", hint]
-                ) from error
-        return found
-
     def _deliver(
         self, candidate: Candidate, name: str, seed: int, export: bool, budget: tuple[str, float] | None
     ) -> None:
@@ -450,18 +369,6 @@ class Run:
         )
 
 
-def _best(study: Study, budget: Budget) -> Trial:
-    """The study's best trial for a budget.
-
-    Raises:
-        NothingFeasible: none keeps the constraints and the budget.
-    """
-    if budget.budget is None:
-        return best_tradeoff(study.problem, study.trials)
-    metric, bound = budget.budget
-    return best_within(study.problem, study.trials, f"{metric} <= {bound!r}")
-
-
 def _shown(bar: Tracker) -> Callable[[int, int, Trial], None]:
     """Tells `bar` of every trial."""
 
@@ -471,25 +378,3 @@ def _shown(bar: Tracker) -> Callable[[int, int, Trial], None]:
         bar.advance(1, note)
 
     return progress
-
-
-def _short(macs: float) -> str:
-    return f"{macs / 1e6:.4g}M" if macs >= 1e6 else f"{macs / 1e3:.4g}k"
-
-
-def _records(name: str, study: Study) -> list[dict[str, Any]]:
-    front = {trial.number for trial in study.front()}
-    return [
-        {
-            "study": name,
-            "number": trial.number,
-            "proposer": trial.proposer,
-            "feasible": trial.feasible,
-            "front": trial.number in front,
-            "failure": trial.failure.message if trial.failure else None,
-            "metrics": trial.metrics,
-            "architecture": trial.candidate.architecture.model_dump(mode="json"),
-            **(dict(trial.evaluation.extra) if trial.evaluation else {}),
-        }
-        for trial in study.trials
-    ]

@@ -100,7 +100,7 @@ def test_the_file_may_go_and_another_network_may_not_take_its_name(networks, fin
     run = Run.open(recipe(path, "float"), tmp_path / "run")
     (path / "float.json").unlink()
     again = Run.open(tmp_path / "run" / "recipe.toml", tmp_path / "run")
-    assert again._named(again.recipe.deliver.budgets[0]) == Architecture.load(networks / "float.json")
+    assert again.choice.named(again.recipe.deliver.budgets[0]) == Architecture.load(networks / "float.json")
     moved = tmp_path / "moved"
     moved.mkdir()
     (moved / "float.json").write_text((networks / "float.json").read_text())

@@ -65,7 +65,7 @@ def test_they_were_trained_by_the_long_schedule(finished: Run) -> None:
 
 
 def test_the_network_is_chosen_among_them(finished: Run) -> None:
-    chosen = finished._choose(finished.recipe.deliver.budgets[0])
+    chosen = finished.choice.of(finished.study, finished.retrained)[0].candidate
     assert chosen in [trial.candidate for trial in finished.retrained.trials]
     metrics = json.loads((finished.folder.chosen("best") / "metrics.json").read_text())
     kept = json.loads((finished.folder.chosen("best") / "architecture.json").read_text())["stages"]

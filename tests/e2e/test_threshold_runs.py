@@ -51,7 +51,7 @@ def carried_out(folder, way: str) -> tuple[Run, dict]:
 
 def test_genes_reach_the_delivered_network(tmp_path):
     run, metrics = carried_out(tmp_path, "genes")
-    candidate = run._choose(run.recipe.deliver.budgets[0])
+    candidate = run.choice.of(run.study, None)[0].candidate
     thresholds = dict(zip(candidate.architecture.exits, candidate.thresholds or ()))
     kept = [record["position"] for record in metrics["exits"]]
     assert metrics["thresholds"] == "genes"
