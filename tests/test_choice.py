@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +13,7 @@ from offramp.architecture import Architecture
 from offramp.choice import Chosen
 from offramp.cost import cost
 from offramp.pipeline import Run
-from offramp.recipe import Recipe
+from offramp.recipe import Budget, Recipe
 from offramp.search import Evaluation, NothingFeasible, Study
 from offramp.spaces import Candidate
 
@@ -90,13 +92,50 @@ def test_static_networks_stand_beside_and_one_that_is_not_there_is_told(
     assert static.budget == ("mean_macs", 5e7)
     assert len(static.candidate.architecture.exits) == 1
     assert cost(static.candidate.architecture).total.macs <= 5e7
-    assert "no trial holds a static network of at most 10 MACs" in capsys.readouterr().err
+    assert "no trial holds a static network that costs at most 10" in capsys.readouterr().err
     assert [b.name for b in backbones] == ["static-backbone-small", "static-backbone-large"]
     for of, backbone in zip((small, large), backbones):
         assert backbone.budget == of.budget
         alone, whole = backbone.candidate.architecture, of.candidate.architecture
         assert alone.exits == whole.exits[-1:]
         assert [s.blocks for s in alone.stages] == [s.blocks for s in whole.stages]
+
+
+def test_a_static_network_within_each_budget_by_what_that_bounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On this device a network's latency has nothing to do with its MACs."""
+    run = run_of(tmp_path)
+    recorded(run, run.study, *FOUND)
+    every = {
+        trial.candidate.architecture.with_exits((e,)): accuracy
+        for trial in run.study.trials
+        for e, accuracy in zip(trial.candidate.architecture.exits, trial.evaluation.extra["exit_accuracy"])
+    }
+    cheap = sorted(every, key=lambda static: static.key)[: len(every) // 2]
+    ms = {static: 1.0 if static in cheap else 2.0 for static in every}
+    dear = min(cost(static).total.macs for static, accuracy in every.items() if accuracy == max(every.values()))
+    costs = SimpleNamespace(leaving=lambda a: {"mean_latency_ms": [ms[a]], "mean_macs": [cost(a).total.macs]})
+    budgets = (
+        Budget(name="fast", mean_latency_ms=1.0),
+        Budget(name="free"),
+        Budget(name="none", mean_latency_ms=0.5),
+    )
+    deliver = run.recipe.deliver.model_copy(update={"budgets": budgets, "static_budget": True})
+    policy = run.recipe.policy.model_copy(update={"mean_macs": dear - 1.0})
+    recipe = run.recipe.model_copy(update={"deliver": deliver, "policy": policy})
+    found = list(dataclasses.replace(run.choice, recipe=recipe, costs=costs)._statics(run.study))
+    assert [(c.name, c.budget) for c in found] == [
+        ("static-budget-fast", ("mean_latency_ms", 1.0)),
+        ("static-budget-free", ("mean_macs", dear - 1.0)),
+    ]
+    fast, free = (c.candidate.architecture for c in found)
+    assert ms[fast] == 1.0
+    assert every[fast] == max(every[static] for static in cheap)
+    within = [static for static in every if cost(static).total.macs < dear]
+    assert free in within
+    assert every[free] == max(every[static] for static in within) < max(every.values())
+    assert "deliver.static_budget: no trial holds a static network" in capsys.readouterr().err
 
 
 def test_two_budgets_of_one_network_have_one_backbone(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def test_every_step_of_a_run_is_timed():
     assert not Path("/nowhere").exists()
 
 
+def test_static_networks_are_trained_for_each_budget():
+    plain, more = told(), told("deliver.static_budget=true")
+    assert plain["deliver"].work.startswith("3 x ")
+    assert more["deliver"].work.startswith("5 x ")
+
+
 def test_what_a_run_does_not_do_is_not_timed():
     found = told("search.baseline=false", "search.evaluator=fine-tune", "finetune.inherit=false", "train.inherit=false")
     assert list(found) == ["search", "deliver"]

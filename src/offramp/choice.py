@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,15 +48,10 @@ class Choice:
         """
         wanted = self.recipe.deliver
         chosen = [Chosen(b.name, self._best(b, study, retrained), b.budget) for b in wanted.budgets]
-        for macs in wanted.static_macs:
-            try:
-                static = Candidate(best_static(study.trials, macs))
-            except NothingFeasible as error:  # the early-exit networks are wanted all the same
-                self.folder.log("no static network", macs=macs, reason=str(error))
-                tell(str(error))
-                continue
-            chosen.append(Chosen(f"static-{_short(macs)}", static, ("mean_macs", macs)))
-        return chosen + (self._backbones(chosen, study) if wanted.static_backbone else [])
+        statics = [*self._statics(study)]
+        if wanted.static_backbone:
+            statics += self._backbones(chosen, study)
+        return chosen + statics
 
     def named(self, budget: Budget) -> Architecture:
         """The network that a budget names.
@@ -94,17 +89,35 @@ class Choice:
                 self.folder.log("chosen from the whole search", budget=budget.name, reason=str(error))
         return _best(study, budget).candidate
 
+    def _statics(self, study: Study) -> Iterator[Chosen]:
+        """The most accurate static networks within the MACs that the recipe names, and within its budgets."""
+        wanted = self.recipe.deliver
+        asked = [(f"static-{_short(macs)}", "static_macs", "mean_macs", macs) for macs in wanted.static_macs]
+        for budget in wanted.budgets if wanted.static_budget else ():
+            kept = budget.budget or self.recipe.policy.budget
+            assert kept is not None  # the recipe was checked
+            asked.append((f"static-budget-{budget.name}", "static_budget", *kept))
+        for name, key, metric, bound in asked:
+            try:
+                static = best_static(study.trials, bound, self._full_cost(metric))
+            except NothingFeasible as error:  # the early-exit networks are wanted all the same
+                self.folder.log("no static network", wanted=name, reason=str(error))
+                tell(f"deliver.{key}: {error} ({metric} <= {bound:g})")
+                continue
+            yield Chosen(name, Candidate(static), (metric, bound))
+
     def _backbones(self, chosen: Sequence[Chosen], study: Study) -> list[Chosen]:
         """The static network of each chosen one with early exits, each once."""
         found: dict[Candidate, Chosen] = {}
+        full = self._full_cost(self.recipe.policy.metric)
         for name, candidate, budget in chosen:
             if len(candidate.architecture.exits) > 1:
-                static = Candidate(backbone_static(study.trials, candidate.architecture, self._full_cost))
+                static = Candidate(backbone_static(study.trials, candidate.architecture, full))
                 found.setdefault(static, Chosen(f"static-backbone-{name}", static, budget))
         return list(found.values())
 
-    def _full_cost(self, architecture: Architecture) -> float:
-        return self.costs.leaving(architecture)[self.recipe.policy.metric][-1]
+    def _full_cost(self, metric: str) -> Callable[[Architecture], float]:
+        return lambda architecture: self.costs.leaving(architecture)[metric][-1]
 
 
 def _best(study: Study, budget: Budget) -> Trial:

@@ -82,7 +82,7 @@ def forecast(run: Run) -> Iterator[Step]:
     if recipe.search.evaluations:
         yield from _search(run, typical, times)
     drawn = (len(recipe.deliver.budgets) - len(named)) * [typical]
-    networks = [*drawn, *named] * (2 if recipe.deliver.static_backbone else 1)
+    networks = [*drawn, *named] * (1 + recipe.deliver.static_backbone + recipe.deliver.static_budget)
     networks += len(recipe.deliver.static_macs) * [typical]
     seconds = sum(times.of(network, recipe.train) for network in networks)
     seeds = len(recipe.deliver.seeds)

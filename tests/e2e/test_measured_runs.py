@@ -46,7 +46,7 @@ def recipe(path, *overrides, budget=BUDGET):
 
 def test_a_network_is_chosen_and_told_by_its_milliseconds(tmp_path):
     path = device_file(tmp_path)
-    run = Run.open(recipe(path), tmp_path / "run")
+    run = Run.open(recipe(path, "deliver.static_budget=true"), tmp_path / "run")
     run.carry_out()
     folder = run.folder.chosen("fast")
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -62,6 +62,9 @@ def test_a_network_is_chosen_and_told_by_its_milliseconds(tmp_path):
         told = cost(Architecture(**trial["architecture"]), str(path)).leaving("latency_ms")
         assert trial["metrics"]["mean_latency_ms"] == pytest.approx(np.dot(trial["utilisation"], told))
     assert "mean latency" in run.folder.report.read_text()
+    static = json.loads((run.folder.chosen("static-budget-fast") / "metrics.json").read_text())
+    assert len(static["exits"]) == 1
+    assert 0 < static["latency_ms"] <= BUDGET
 
 
 def test_the_end_compares_milliseconds_with_those_of_static_networks(tmp_path):

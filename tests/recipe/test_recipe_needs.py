@@ -89,6 +89,21 @@ def test_a_wrong_bound_of_the_policy_makes_up_no_other_mistake():
     assert "needs a bound on an objective" in problem
 
 
+def test_a_static_network_within_a_budget_needs_a_bound_and_a_search():
+    text = "[policy]\naccuracy = 0.7\n[deliver]\nstatic_budget = true\nbudgets = "
+    bounded, free = '[{ name = "a", mean_macs = 1e6 }', '{ name = "b" }]'
+    (found,) = problems(f"{text}{bounded}, {free}")
+    assert found == (
+        "deliver.static_budget: b of deliver.budgets bounds no mean cost; give it one, or leave static_budget out"
+    )
+    assert Recipe.parse(f"{text}{bounded}]").deliver.static_budget
+    assert Recipe.parse(f"{MINIMAL}[deliver]\nstatic_budget = true\nbudgets = [{free}").deliver.static_budget
+    found = problems(f"{MINIMAL}[search]\nevaluations = 0\n[deliver]\nstatic_budget = true\nstatic_macs = [1e6]")
+    assert [line.split(":")[0] for line in found] == [
+        "search.evaluations", "deliver.static_macs", "deliver.static_budget"
+    ]  # fmt: skip
+
+
 def test_what_the_policy_bounds_is_asked_for_once():
     (problem,) = problems("[policy]\nmean_energy_mj = 1")
     assert problem.startswith("policy: mean_energy_mj needs a device")

@@ -27,6 +27,9 @@ class DeliverSection(Section):
     static_macs: tuple[PositiveFloat, ...] = Field(
         (), description="MACs of static networks to train beside by the same schedule"
     )
+    static_budget: bool = Field(
+        False, description="for each budget, the most accurate static network of the search that keeps it, beside"
+    )
     static_backbone: bool = Field(
         False, description="for each budget, its network's whole backbone with one final exit, at the same bits"
     )

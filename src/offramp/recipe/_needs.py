@@ -31,7 +31,7 @@ def unmet(recipe: Recipe) -> list[str]:
     """What the sections of a recipe need and do not find in the others, as lines; wrong values are left out of it."""
     checks = (
         _gates_to_read, _gates_to_train, _one_rule, _device, _energies, _npu_bits, _measured_bits, _target, _genes,
-        _aliases, _bound, _penalty, _grid_of_margins, _search,
+        _aliases, _bound, _penalty, _grid_of_margins, _search, _static_budget,
     )  # fmt: skip
     found = []
     for check in checks:
@@ -200,12 +200,25 @@ def _search(recipe: Recipe) -> list[str]:
         if unnamed
         else []
     )
-    if recipe.deliver.static_macs:
-        found.append(
-            "deliver.static_macs: static networks are chosen among a search's, and search.evaluations is 0; "
-            "name them as budgets with an architecture"
-        )
+    asked = {"static_macs": bool(recipe.deliver.static_macs), "static_budget": recipe.deliver.static_budget}
+    found += [
+        f"deliver.{key}: static networks are chosen among a search's, and search.evaluations is 0; "
+        "name them as budgets with an architecture"
+        for key, given in asked.items()
+        if given
+    ]
     return found
+
+
+def _static_budget(recipe: Recipe) -> list[str]:
+    """A static network within a budget that bounds no mean cost."""
+    if not recipe.deliver.static_budget or recipe.policy.budget:
+        return []
+    free = [budget.name for budget in recipe.deliver.budgets if budget.budget is None]
+    return [
+        f"deliver.static_budget: {name} of deliver.budgets bounds no mean cost; give it one, or leave static_budget out"
+        for name in free
+    ]
 
 
 def _costs_asked(recipe: Recipe) -> list[tuple[str, str]]:

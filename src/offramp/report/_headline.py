@@ -179,8 +179,8 @@ def static_saving(group: Group, baselines: Sequence[Group]) -> str:
     """The comparison with the static networks trained beside by the same schedule."""
     if not baselines:
         return (
-            "No static network was trained beside it for comparison; deliver.static_macs or static_backbone in the "
-            "recipe asks for some."
+            "No static network was trained beside it for comparison; deliver.static_macs, static_budget or "
+            "static_backbone in the recipe asks for some."
         )
     accuracy, macs = group.spread("test_accuracy").mean, group.spread("mean_macs").mean
     equal = [b for b in baselines if b.spread("test_accuracy").mean >= accuracy]

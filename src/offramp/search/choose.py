@@ -49,28 +49,32 @@ def best_within(problem: Problem, trials: Sequence[Trial], budget: str | Constra
     return min(within, key=lambda trial: (*(losses := problem.losses(trial.metrics))[first], *losses))
 
 
-def best_static(trials: Sequence[Trial], macs: float) -> Architecture:
-    """The static network of at most `macs` MACs that was most accurate in the search.
+def best_static(
+    trials: Sequence[Trial], bound: float, cost: Callable[[Architecture], float] | None = None
+) -> Architecture:
+    """The static network that costs at most `bound` and was most accurate in the search; the smaller of equal ones.
 
     Every exit of every trial, cut off behind it and without the branches before it, is a static network that was
-    scored; at the bits of that trial, and whatever it costs on a device (see `backbone_static`).
+    scored, at the bits of that trial. `cost` is what it costs; MACs if not given.
 
     Raises:
-        NothingFeasible: none is that small.
+        NothingFeasible: none is that cheap.
     """
-    found: list[tuple[float, float, Architecture]] = []
+    found: dict[Architecture, float] = {}
     for trial in trials:
-        if trial.evaluation is None:
-            continue
-        architecture = trial.candidate.architecture
-        for position, accuracy in zip(architecture.exits, trial.evaluation.extra["exit_accuracy"]):
-            static = architecture.with_exits((position,))
-            total = analytic_costs(Candidate(static))["full_macs"]
-            if total <= macs:
-                found.append((accuracy, -total, static))
-    if not found:
-        raise NothingFeasible(f"no trial holds a static network of at most {macs:g} MACs; raise deliver.static_macs")
-    return max(found, key=lambda item: item[:2])[2]
+        if trial.evaluation is not None:
+            architecture = trial.candidate.architecture
+            for position, accuracy in zip(architecture.exits, trial.evaluation.extra["exit_accuracy"]):
+                static = architecture.with_exits((position,))
+                found[static] = max(accuracy, found.get(static, 0.0))
+    for static in sorted(found, key=lambda static: (-found[static], _macs(static))):
+        if (cost or _macs)(static) <= bound:
+            return static
+    raise NothingFeasible(f"no trial holds a static network that costs at most {bound:g}; the bound is too low")
+
+
+def _macs(architecture: Architecture) -> float:
+    return analytic_costs(Candidate(architecture))["full_macs"]
 
 
 def backbone_static(
