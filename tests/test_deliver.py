@@ -51,6 +51,7 @@ def test_the_best_static_network_is_the_best_exit_within_the_budget(architecture
     assert best_static(trials, macs[3]) == alone[1]
     assert best_static(trials, macs[4]) == alone[4]
     assert kind(best_static(trials, macs[0])) == "static"
+    assert best_static([trial(architecture, [0.3, 0.9, 0.9, 0.6, 0.9])], macs[4]) == alone[1]
     with pytest.raises(NothingFeasible, match="the bound is too low"):
         best_static(trials, macs[0] - 1)
 
