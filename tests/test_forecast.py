@@ -39,6 +39,29 @@ def test_every_step_of_a_run_is_timed():
     assert not Path("/nowhere").exists()
 
 
+def test_seconds_follow_from_the_rates(monkeypatch):
+    """At 100 images a second in every training, 5 seconds for the first candidate and 2 for others."""
+    monkeypatch.setattr(module, "_rate", lambda train: 100.0)
+    monkeypatch.setattr(module, "_evaluations", lambda run: (5.0, 1, 2.0))
+    plain = told("deliver.seeds=[0, 1]", "search.retrain=2", "supernet.largest_epochs=1")
+    assert {name: step.seconds for name, step in plain.items()} == pytest.approx(
+        {
+            "supernet": 4 * 9.88,
+            "search": 5 + 15 * 2,
+            "random search, for comparison": 5 + 7 * 2,
+            "the last candidates, trained longer": 8 * 67.2,
+            "deliver": 2 * 3 * 67.2,
+        }
+    )
+    # A step at few bits, of which there are as many as of one epoch, takes twice as long.
+    few = told("space.bits=[[8, 8]]", "train.quantized_epochs=1")["deliver"]
+    assert few.work == "3 x a training of 7,680 images"
+    assert few.seconds == pytest.approx(3 * (67.2 + 2 * 9.6))
+    tuned = told("search.evaluator=fine-tune", "finetune.batch=64", "search.baseline=false")["search"]
+    images = int(tuned.work.rpartition("training of ")[2].split()[0].replace(",", ""))
+    assert tuned.seconds == pytest.approx(16 * images / 100)
+
+
 def test_static_networks_are_trained_for_each_budget():
     plain, more = told(), told("deliver.static_budget=true")
     assert plain["deliver"].work.startswith("3 x ")
