@@ -25,6 +25,27 @@ def test_a_recipe_is_laid_over_the_one_it_extends(tmp_path):
     assert Recipe.parse(recipe.to_toml()) == recipe
 
 
+def test_a_goal_takes_the_place_of_the_one_before(tmp_path):
+    """Two would contradict each other, and a key of the base cannot be taken away."""
+    base = "[hardware]\ndevice = 'edge-tpu'\n[policy]\naccuracy = 0.9\ncost = 'mean_energy_mj'\nmac_rule = 'paper'\n"
+    path = written(tmp_path, top="extends = 'base.toml'\n[policy]\nmean_latency_ms = 0.2\n", base=base)
+    for recipe in (Recipe.load(path), Recipe.parse(base, overrides=["policy.mean_latency_ms=0.2"])):
+        assert recipe.policy.budget == ("mean_latency_ms", 0.2)
+        assert (recipe.policy.accuracy, recipe.policy.cost, recipe.policy.mac_rule) == (None, None, "paper")
+        assert recipe.search.constraints == ("mean_latency_ms <= 0.2",)
+        assert recipe.deliver.budgets[0].budget == ("mean_latency_ms", 0.2)
+    more = Recipe.parse(base, overrides=["policy.accuracy=0.8"])
+    assert (more.policy.accuracy, more.policy.cost) == (0.8, "mean_energy_mj")
+    assert Recipe.parse(base).overridden(["policy.et_avg=3"]).policy.budget == ("et_avg", 3.0)
+    assert Recipe.parse(base, overrides=["policy.mac_rule=executed"]).policy.accuracy == 0.9
+    (found,) = problems(base, "policy.mean_macs=1e6", "policy.et_avg=3")
+    assert found.startswith("policy: give either mean_macs")
+    (found,) = problems(base, "policy.mean_macs")
+    assert "not of the form section.key=value" in found
+    (found,) = problems(base, "policy.mean_macs=few")
+    assert found.startswith("policy.mean_macs")
+
+
 def test_a_file_beside_the_recipe_goes_before_one_that_is_shipped(tmp_path):
     path = written(tmp_path, digits=MINIMAL.replace("1e5", "7"), mine='extends = "digits.toml"').with_name("mine.toml")
     assert Recipe.load(path).policy.mean_macs == 7

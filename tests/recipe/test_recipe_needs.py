@@ -57,9 +57,14 @@ def test_search_and_delivery_have_the_bound_of_the_policy_unless_they_say_otherw
     assert (changed.bounds[0], changed.deliver.budgets[0].mean_macs) == (2e6, 2e6)
     of_latency = Recipe.parse('[hardware]\ndevice = "edge-tpu"\n[policy]\nmean_latency_ms = 0.5')
     assert of_latency.search.constraints == ("mean_latency_ms <= 0.5",)
+    assert of_latency.search.objectives == ("error", "mean_latency_ms")
     assert of_latency.deliver.budgets[0].budget == ("mean_latency_ms", 0.5)
     said = Recipe.parse(MINIMAL + "[search]\nconstraints = []\n[deliver]\nbudgets = [{ name = 'knee' }]")
     assert (said.search.constraints, said.deliver.budgets[0].budget) == ((), None)
+    by_energy = Recipe.parse('[hardware]\ndevice = "edge-tpu"\n[policy]\naccuracy = 0.9\ncost = "mean_energy_mj"')
+    assert by_energy.search.objectives == ("error", "mean_energy_mj")
+    asked = Recipe.parse(MINIMAL + "[search]\nobjectives = ['error', 'params']")
+    assert asked.search.objectives == ("error", "params")
     # One-shot accuracies are lower than those of trained networks: none is asked of the search.
     by_accuracy = Recipe.parse("[policy]\naccuracy = 0.9")
     assert (by_accuracy.search.constraints, by_accuracy.deliver.budgets[0].budget) == ((), None)
@@ -85,6 +90,8 @@ def test_what_follows_the_policy_follows_it_when_it_is_overridden():
 def test_a_wrong_bound_of_the_policy_makes_up_no_other_mistake():
     (problem,) = problems("[policy]\nmean_macs = 'x'\n[search]\ndomination = 'penalty'")
     assert problem.startswith("policy.mean_macs")
+    energy = "[policy]\nmean_energy_mj = 1\n[hardware]\ndevice = 'edge-tpu'\n[search]\ndomination = 'penalty'"
+    assert Recipe.parse(energy).search.objectives == ("error", "mean_energy_mj")
     (problem,) = problems(MINIMAL + "[search]\ndomination = 'penalty'\nobjectives = ['error', 'params']")
     assert "needs a bound on an objective" in problem
 

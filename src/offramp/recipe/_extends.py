@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from offramp.recipe._error import RecipeError
+from offramp.recipe._policy import other_goals_dropped
 from offramp.recipe._shipped import find
 from offramp.recipe._text import text_of
 
@@ -33,7 +34,10 @@ def extended(values: dict[str, Any], path: Path, chain: Sequence[Path] = ()) -> 
     if base.resolve() in chain:
         circle = " -> ".join(part.stem for part in (*chain, base))
         raise RecipeError(str(path), [f"extends: a circle, {circle}"])
-    return _merged(extended(found, base, chain), {key: value for key, value in values.items() if key != "extends"})
+    under = extended(found, base, chain)
+    if isinstance(under.get("policy"), Mapping) and isinstance(values.get("policy"), Mapping):
+        under = {**under, "policy": other_goals_dropped(under["policy"], values["policy"])}
+    return _merged(under, {key: value for key, value in values.items() if key != "extends"})
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -168,7 +168,10 @@ def _penalty(recipe: Recipe) -> list[str]:
         constraints = search.parsed_constraints
     else:  # the policy's, which may be wrong itself
         constraints = tuple(Constraint(*bound) for bound in (recipe.policy.budget,) if bound)
-    bounded = [c for c in constraints if c.metric in search.objectives]
+    objectives = search.objectives
+    if "objectives" not in search.model_fields_set:
+        objectives = ("error", recipe.policy.metric)
+    bounded = [c for c in constraints if c.metric in objectives]
     if search.domination != "penalty" or any(c.caps for c in bounded):
         return []
     return ["search: domination = 'penalty' needs a bound on an objective, such as \"mean_macs <= 2.7e6\""]
@@ -231,6 +234,8 @@ def _goal(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _objectives(recipe: Recipe) -> list[tuple[str, str]]:
+    if "objectives" not in recipe.search.model_fields_set:  # the policy's, told there
+        return []
     return [(f"search.objectives.{i}", name) for i, name in enumerate(recipe.search.objectives)]
 
 

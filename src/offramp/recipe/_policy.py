@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, model_validator
 
@@ -11,6 +12,17 @@ from offramp.policy import GATE_MEASURES, MEASURES, THRESHOLDS
 from offramp.recipe._budget import bounds_in
 from offramp.recipe._section import Section, one_of
 from offramp.search.costs import BUDGETS
+
+GOALS = (*BUDGETS, "accuracy")
+"""Keys of [policy] of which one is given."""
+
+
+def other_goals_dropped(values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """[policy] without the goal that it had before some keys were `given` anew, a goal among them."""
+    if not any(goal in given for goal in GOALS):
+        return dict(values)
+    gone = {*GOALS, *(() if "accuracy" in given else ("cost",))} - {*given}
+    return {key: value for key, value in values.items() if key not in gone}
 
 
 class PolicySection(Section):

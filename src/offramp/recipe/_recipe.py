@@ -32,7 +32,10 @@ from offramp.training import GateSettings, SupernetSettings, TrainSettings
 
 Part = TypeVar("Part", bound=BaseModel)
 
-_FOLLOWING = (("search", "constraints"), ("deliver", "budgets"), ("gates", "mac_rule"), ("gates", "max_macs"))
+_FOLLOWING = (
+    ("search", "objectives"), ("search", "constraints"), ("deliver", "budgets"), ("gates", "mac_rule"),
+    ("gates", "max_macs"),
+)  # fmt: skip
 """Sections and their keys that are the policy's where they are not given."""
 
 
@@ -76,10 +79,14 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _budgets_follow_the_policy(self) -> Recipe:
-        """What [search] and [deliver] do not say of bounds is what [policy] says, so that a recipe tells it once.
+        """What [search] and [deliver] do not say of costs is what [policy] says, so that a recipe tells it once.
 
-        Of a mean cost: accuracies of a search are lower than those of trained networks, so none may be asked of it.
+        A bound only of a mean cost: accuracies of a search are lower than those of trained networks, so none may be
+        asked of it.
         """
+        # Wrong ones have been left out.
+        if "objectives" not in self.search.model_fields_set and hasattr(self.search, "objectives"):
+            self.__dict__["search"] = _with(self.search, objectives=("error", self.policy.metric))
         if self.policy.budget is None:
             return self
         metric, bound = self.policy.budget

@@ -72,7 +72,9 @@ class SearchSection(Section):
         "uniform", description="the surrogate proposer's: gene by gene, or what lies between two cuts"
     )
     objectives: tuple[Annotated[str, one_of(tuple(METRICS))], ...] = Field(
-        ("error", "mean_macs"), min_length=1, description="what the front is made of"
+        ("error", "mean_macs"),
+        min_length=1,
+        description="what the front is made of; default: error, and the mean cost that [policy] is about",
     )
     constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = Field(
         (),
