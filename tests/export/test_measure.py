@@ -3,6 +3,8 @@
 import numpy as np
 import onnx
 import pytest
+import torch
+import torch.nn.functional as F
 
 from offramp.architecture import Precision
 from offramp.cost import Measured, MeasuredModel, cost, words_of
@@ -10,7 +12,7 @@ from offramp.export import measure
 from offramp.export._one_layer import model_of
 from offramp.export._session import open_session
 from offramp.export.measure import COPIES, Exit, agreement, fitted, measure_device, measure_exits, measure_layers
-from offramp.layers import layers
+from offramp.layers import Layer, Shape, layers
 from offramp.spaces import space
 
 _TWO = {"widths": [[8], [12]], "strides": [1, 2], "depths": [[1], [1]], "activations": ["relu", "relu"]}
@@ -179,3 +181,58 @@ def test_it_really_measures(tmp_path):
     device, found = measure_device(tmp_path / "here.toml", (), NETWORKS[:2])
     assert found.exits == len(NETWORKS[1].exits)
     assert max(device.layers.values()) > 0
+
+
+def test_networks_that_tell_the_agreement_are_not_fitted(tmp_path, clock, monkeypatch):
+    """Every second network takes twice what the others say."""
+    assert not any(network in NETWORKS[::2] for network in NETWORKS[1::2])
+    plain = measure.measure_exits
+
+    def exits(network, device, threads):
+        slower = 2 if network in NETWORKS[1::2] else 1
+        return [e._replace(ms=slower * e.ms) for e in plain(network, device, threads)]
+
+    monkeypatch.setattr(measure, "measure_exits", exits)
+    device, found = measure_device(tmp_path / "here.toml", (), NETWORKS)
+    assert (device.scale, device.exit_ms, device.start_ms) == pytest.approx((2, 0.003, 0.005))
+    assert found.error == pytest.approx(0.5)
+
+
+def test_a_layer_takes_the_difference_for_each_further_copy(monkeypatch):
+    monkeypatch.setattr(measure, "_milliseconds", lambda calls, repeats: [1.0, 17.0])
+    assert measure._alone(every_layer(SPACE.smallest())[0], 1) == 16 / (measure.COPIES - 1)
+
+
+def test_what_is_fitted_has_the_least_relative_errors():
+    rng, exits = np.random.default_rng(0), []
+    for n, alone in enumerate(np.geomspace(0.05, 50, 30)):
+        exits.append(Exit((0.8 * alone + 0.02 * (n % 3) + 0.05) * rng.uniform(0.8, 1.2), alone, n % 3, 1))
+    made = fitted(Measured(name="x", about="x", layers={"conv": 1.0}), exits)
+
+    def squared(d):
+        told = [e.layers_ms * d.scale + e.decisions * d.exit_ms + d.start_ms for e in exits]
+        return sum((t / e.ms - 1) ** 2 for t, e in zip(told, exits))
+
+    for name in ("scale", "exit_ms", "start_ms"):
+        for factor in (0.98, 1.02):
+            other = made.model_copy(update={name: getattr(made, name) * factor})
+            assert squared(made) <= squared(other) + 1e-12, (name, factor)
+
+
+def test_the_tau_of_macs_is_told_apart_from_that_of_the_layers():
+    exits = [Exit(float(i), float(i), 0, 10 - i) for i in range(1, 6)]
+    found = agreement(Measured(name="x", about="x", layers={"conv": 1.0}), exits)
+    assert (found.tau, found.tau_macs) == (pytest.approx(1), pytest.approx(-1))
+
+
+@pytest.mark.parametrize(("size", "kernel"), [(7, 2), (11, 4), (5, 3), (8, 2)])
+@pytest.mark.parametrize("how", ["max", "avg"])
+def test_a_pooling_block_is_timed_with_its_own_window(size, kernel, how):
+    """It leaves out what is left over at the edges; windows to a grid would overlap."""
+    out = size // kernel
+    layer = Layer("pool", "pool", Shape(3, size, size), Shape(3, out, out), kernel, kernel, pool=how)
+    model, feeds = model_of(layer)
+    session = open_session(model)
+    (found,) = session.run(None, feeds)
+    pooled = {"max": F.max_pool2d, "avg": F.avg_pool2d}[how](torch.from_numpy(feeds["x"]), kernel)
+    np.testing.assert_allclose(found, pooled.numpy(), rtol=1e-5, atol=1e-6)

@@ -1,6 +1,7 @@
 """Stages as TFLite files: the same integers as the eager network, layer by layer, and the same exits and classes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from offramp.architecture import (
 from offramp.cli import app
 from offramp.cost import cost
 from offramp.data import task
-from offramp.export import ModelError, StagedModel, export_tflite
+from offramp.export import ModelError, StagedModel, _tflite, export_tflite
 from offramp.export._tflite import stage_graphs
 from offramp.layers import layers
 from offramp.nn import EarlyExitNet
@@ -419,3 +420,23 @@ def test_the_command_line_writes_a_delivered_network(trained, tmp_path, monkeypa
     monkeypatch.chdir(chosen.parent)
     CliRunner().invoke(app, ["export", "best", "--tflite", str(tmp_path / "again")], catch_exceptions=False)
     assert (tmp_path / "again" / "stages.json").read_bytes() == (tmp_path / "out" / "stages.json").read_bytes()
+
+
+def test_scales_of_logits_are_taken_from_images_spread_over_all():
+    net = trained_like(tiny())
+    images = torch.cat([torch.zeros(1000, *net.architecture.input, dtype=torch.uint8), random_images(tiny(), 500)])
+    spread = images[torch.linspace(0, 1499, 1000).round().long()]
+    with torch.no_grad():
+        assert _tflite._logit_scales(net, images) == _tflite._logit_scales(net, spread)
+        assert _tflite._logit_scales(net, images) != _tflite._logit_scales(net, images[:1000])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no flatbuffer at all"], ids=["missing", "empty", "other"])
+def test_a_stage_that_cannot_be_read_is_told(tmp_path, folder, content):
+    there = tmp_path / "copy"
+    shutil.copytree(folder, there)
+    (there / "stage_1.tflite").unlink()
+    if content is not None:
+        (there / "stage_1.tflite").write_bytes(content)
+    with pytest.raises(ModelError, match=r"copy: a stage cannot be read: .*Export the stages again"):
+        StagedModel(there)

@@ -20,6 +20,7 @@ def plain(text: str) -> str:
         (2.44e6, "2.44 M"),
         (123e6, "123 M"),
         (5e9, "5.00 G"),
+        (1e12, "1.00 T"),
     ],
 )
 def test_si_has_three_digits_and_the_right_letter(value: float, text: str) -> None:
@@ -33,6 +34,8 @@ def test_percent_and_points() -> None:
     assert plain(signed_points(-0.0019)) == "−0.19 points"
     assert plain(change(-0.553)) == "−55 %"
     assert plain(change(0.034)) == "+3 %"
+    assert plain(change(-0.001)) == plain(change(-0.0)) == "+0 %"
+    assert plain(signed_points(-1e-9)) == plain(signed_points(1e-9)) == "0.00 points"
 
 
 def test_bytes() -> None:

@@ -109,7 +109,8 @@ class Cores:
     def _join(self, layer: Layer, have: Place) -> tuple[Place, Transfer]:
         """Where the output of `layer` lies: where its input does, or brought together on the first of these cores."""
         ways = len(have.cores)
-        mixed = layer.op == "resize" or (layer.op == "pool" and layer.shape_out.height % ways)
+        uneven = layer.shape_in.height % ways or layer.shape_out.height % ways
+        mixed = layer.op == "resize" or (layer.op == "pool" and uneven)
         if have.by != "rows" or ways == 1 or not mixed:
             return have, Transfer()
         out = Place(have.cores[:1])

@@ -78,12 +78,14 @@ def _linear(graph: _Graph, layer: Layer) -> str:
 
 def _pool(graph: _Graph, layer: Layer) -> str:
     (_, height, width), (_, rows, columns) = layer.shape_in, layer.shape_out
-    if (rows, columns) == (1, 1):
+    if (rows, columns) == (1, 1) and layer.kernel == 1:
         axes = graph.constant(np.array([2, 3], np.int64))
         return graph.add("ReduceMax" if layer.pool == "max" else "ReduceMean", "x", axes, keepdims=1)
+    how = "MaxPool" if layer.pool == "max" else "AveragePool"
+    if layer.kernel > 1:  # a block of the network, which leaves out what is left over at the edges
+        return graph.add(how, "x", kernel_shape=[layer.kernel] * 2, strides=[layer.stride] * 2)
     steps = [height // rows, width // columns]  # to a grid: windows of equal size, which may overlap
     window = [height - (rows - 1) * steps[0], width - (columns - 1) * steps[1]]
-    how = "MaxPool" if layer.pool == "max" else "AveragePool"
     return graph.add(how, "x", kernel_shape=window, strides=steps)
 
 

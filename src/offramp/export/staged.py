@@ -35,7 +35,10 @@ class StagedModel:
             files = [path.parent / stage["file"] for stage in about["stages"]]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ModelError(f"{path}: lacks or garbles {error}. Export the stages again.") from error
-        self._stages = [_Stage(file) for file in files]
+        try:
+            self._stages = [_Stage(file) for file in files]
+        except (OSError, ValueError) as error:  # missing, or no TFLite file
+            raise ModelError(f"{path.parent}: a stage cannot be read: {error}. Export the stages again.") from error
 
     def run(
         self, image: NDArray[np.uint8], thresholds: Sequence[float] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from math import isclose
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,14 +104,19 @@ def budget_kept(group: Group, files: Files) -> str:
     if figure not in group.first.metrics:
         return ""
     spent = group.spread(figure).mean
-    if spent <= bound:
+    if _within(spent, bound):
         return f"On test, the {words} of {quantity(spent, unit)} keep the budget of {quantity(bound, unit)}."
     above = f"{percent(spent / bound - 1)} above" if spent >= 1.0005 * bound else "slightly above"
     selected = [member.metrics["select"].get(name) for member in group.members]
     met = ""  # of energy and latency, older folders have no mean on select
     if None not in selected:
-        met = f", which was {'met' if max(selected) <= bound else 'not met either'} on select"
+        met = f", which was {'met' if _within(max(selected), bound) else 'not met either'} on select"
     return f"On test, the {words} came to {quantity(spent, unit)}, {above} the budget of {quantity(bound, unit)}{met}."
+
+
+def _within(spent: float, bound: float) -> bool:
+    """Whether a mean cost keeps its bound; a mean of equal numbers may differ from them by rounding."""
+    return spent <= bound or isclose(spent, bound, rel_tol=1e-12)
 
 
 def _budget(name: str, files: Files, of_policy: bool = True) -> tuple[str, float] | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 _GAP = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
-_SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -19,7 +19,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def change(share: float, digits: int = 0) -> str:
     """A relative change with its sign: −55 %, +3 %."""
-    number = f"{100 * share:+.{digits}f}{_GAP}%"
+    number = f"{round(100 * share, digits) + 0.0:+.{digits}f}{_GAP}%"  # + 0.0: no -0
     return number.replace("-", _MINUS)
 
 
@@ -30,7 +30,7 @@ def points(difference: float, digits: int = 1) -> str:
 
 
 def si(value: float) -> str:
-    """Three significant digits with k, M or G: 61.2 k, 2.44 M."""
+    """Three significant digits with k, M, G or T: 61.2 k, 2.44 M."""
     scale, letter = _scale(value)
     return f"{_three(value / scale)}{_GAP}{letter}" if letter else f"{value:.3g}"
 
@@ -70,8 +70,9 @@ def threshold(value: float | str | None, digits: int = 4) -> str:
 
 def signed_points(difference: float) -> str:
     """A difference of two shares in percentage points, with its sign."""
-    sign = "+" if difference > 0 else _MINUS if difference < 0 else ""
-    return sign + points(difference, 2)
+    shown = points(difference, 2)
+    sign = "" if shown == points(0.0, 2) else "+" if difference > 0 else _MINUS
+    return sign + shown
 
 
 class Spread(NamedTuple):
