@@ -122,6 +122,11 @@ def test_a_wrong_file_is_told_every_mistake_at_once(tmp_path):
     [
         ("clock_mhz = 500.0", "clock_mhz = inf", "clock_mhz: is inf; input should be a finite number"),
         ("cores = 4", "cores = 5", "cores: is 5; the mesh has 2 x 2 places, so at most 4"),
+        (
+            "read_pj = 700.0",
+            "read_pj = 0.0",
+            "mesh.offchip_pj: scales what the last memory takes, and memory.4.read_pj is",
+        ),
         ("cores = 4", "cores = true", "cores: is True; input should be a valid integer"),
         ("D1 = { G = 8 }", "D1 = { K = 8 }", "mapping.depthwise: unrolls no G; a depthwise layer's channels are"),
         ("D3 = 4", 'D3 = 4 }\nsystolic = [ "D9" ] #', "array.systolic: 'D9' is no dimension of the array (D1, D2, D3)"),

@@ -99,6 +99,10 @@ def _mesh(raw: dict[str, Any]) -> Iterator[str]:
     columns, rows = mesh.get("columns"), mesh.get("rows")
     if isinstance(cores, int) and isinstance(columns, int) and isinstance(rows, int) and 0 < columns * rows < cores:
         yield f"cores: is {cores}; the mesh has {columns} x {rows} places, so at most {columns * rows}"
+    memories = _list(raw, "memory")
+    if mesh.get("offchip_pj") and memories and isinstance(memories[-1], dict) and memories[-1].get("read_pj") == 0:
+        last = f"memory.{len(memories) - 1}.read_pj"
+        yield f"mesh.offchip_pj: scales what the last memory takes, and {last} is 0; give it some energy, too"
 
 
 def _table(raw: dict[str, Any], name: str) -> dict[str, Any]:
