@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from offramp.architecture import Architecture
+from offramp.architecture import Architecture, Conv
 from offramp.choice import Chosen
 from offramp.cost import cost
 from offramp.pipeline import Run
-from offramp.recipe import Budget, Recipe
+from offramp.recipe import Budget, Recipe, RecipeError
 from offramp.search import Evaluation, NothingFeasible, Study
 from offramp.spaces import Candidate
 
@@ -144,6 +144,25 @@ def test_two_budgets_of_one_network_have_one_backbone(tmp_path: Path) -> None:
     chosen = run.choice.of(run.study, None)
     assert [c.name for c in chosen] == ["small", "large", "static-backbone-small"]
     assert chosen[0].candidate == chosen[1].candidate
+
+
+@pytest.mark.parametrize("name", ["offramp", "nachos", "edanas", "aebnas", "zniber"])
+def test_a_named_network_of_the_space_may_inherit_its_weights(tmp_path: Path, name: str) -> None:
+    """A file of an architecture has no thresholds, which some spaces search, too."""
+    gene = {"edanas": "[0.1, 1.0]", "aebnas": "[0.1, 1.0]", "zniber": "[0.5]"}.get(name)
+    options = f"thresholds = {gene}" if gene else ""
+    budgets = "[{ name = 'mine', architecture = 'mine.json' }]"
+    text = f"[policy]\nmean_macs = 3e5\n[space]\nname = '{name}'\n{options}\n[deliver]\nbudgets = {budgets}"
+    choice, path = Run(Recipe.parse(text), tmp_path).choice, tmp_path / "mine.json"
+    named = choice.recipe.deliver.budgets[0].model_copy(update={"architecture": str(path)})
+    for network in (choice.space.smallest(), *(a for a in map(choice.space.sample, range(9)) if len(a.exits) > 1)):
+        path.write_text(network.to_json())
+        assert choice.named(named) == network
+    blocks = network.stages[0].blocks
+    other = network.stages[0].model_copy(update={"blocks": (*blocks, Conv(out=24))})
+    path.write_text(network.model_copy(update={"stages": (other, *network.stages[1:])}).to_json())
+    with pytest.raises(RecipeError, match="it cannot inherit the supernet's weights"):
+        choice.named(named)
 
 
 def test_a_named_network_is_delivered_as_it_is(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,9 @@ def test_the_best_static_network_is_the_best_exit_within_the_budget(architecture
     assert best_static(trials, macs[4]) == alone[4]
     assert kind(best_static(trials, macs[0])) == "static"
     assert best_static([trial(architecture, [0.3, 0.9, 0.9, 0.6, 0.9])], macs[4]) == alone[1]
+    told = dataclasses.replace(trials[0], result=Evaluation({"error": 0.5, "mean_macs": 1.0}))
+    with pytest.raises(ValueError, match=r"trial 0 has no extra\['exit_accuracy'\]"):
+        best_static([told], macs[4])
     with pytest.raises(NothingFeasible, match="the bound is too low"):
         best_static(trials, macs[0] - 1)
 

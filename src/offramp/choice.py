@@ -70,7 +70,7 @@ class Choice:
             raise RecipeError(where, [f"{budget.architecture} is {told}"])
         if self.recipe.train.inherit:
             try:
-                if self.space.decode(self.space.encode(Candidate(found))).architecture != found:
+                if self.space.decode(self.space.encode(self._with_thresholds(found))).architecture != found:
                     raise ValueError("its genes stand for another network")
             except ValueError as error:
                 hint = "it cannot inherit the supernet's weights: give train.inherit = false"
@@ -78,6 +78,12 @@ class Choice:
                     where, [f"{budget.architecture} is not of space {self.space.name!r} ({error})", hint]
                 ) from error
         return found
+
+    def _with_thresholds(self, architecture: Architecture) -> Candidate:
+        """With some where the space has genes for them: a file holds none, nor do weights depend on them."""
+        values = [min(gene.choices) for gene in self.space.genes if gene.name.endswith("threshold")]
+        early = len(architecture.exits) - 1
+        return Candidate(architecture, (values[0],) * early if values and early else None)
 
     def _best(self, budget: Budget, study: Study, retrained: Study | None) -> Candidate:
         if budget.architecture:

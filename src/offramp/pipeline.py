@@ -115,7 +115,7 @@ class Run:
         begun = self.folder.begun
         try:
             claim_data(self.task, self.folder)
-            self.check(searched=len(self.study) > 0)
+            self.check(searched=len(self.study) > 0, trained=self.folder.supernet.exists())
         except Exception:
             if not begun:  # so that the folder takes the corrected recipe
                 self.folder.forget()
@@ -129,15 +129,17 @@ class Run:
         self.report()
         self.folder.log("end")
 
-    def check(self, searched: bool = False) -> None:
+    def check(self, searched: bool = False, trained: bool = False) -> None:
         """See that the images, the space and the device can give what the recipe asks for; nothing is written.
 
-        `searched`: whether the search is past what is asked of the space here.
+        `searched`: whether the search is past what is asked of the space here. `trained`: whether the supernet is
+        there, so that what it began with is no longer needed.
 
         Raises:
             RecipeError: they cannot, and why.
         """
-        claim_weights(self.recipe, self.task, self.space)
+        if not trained:
+            claim_weights(self.recipe, self.task, self.space)
         doubts = () if searched else (*self.task.notes, *doubtful(self.recipe, self.task, self.space))
         searched = searched or not self.recipe.search.evaluations
         named = {b.name: self.choice.named(b) for b in self.recipe.deliver.budgets if b.architecture}

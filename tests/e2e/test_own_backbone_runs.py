@@ -78,9 +78,10 @@ def alone(tmp_path_factory):
 
 
 def test_exits_are_searched_for_a_network_that_is_there(alone, tmp_path):
-    there = alone.folder.chosen("mine")
+    there = tmp_path / "begun-with"
+    shutil.copytree(alone.folder.chosen("mine"), there)
     recipe = Recipe.parse(WITH_EXITS.format(there=there))
-    run = Run.open(recipe, tmp_path)
+    run = Run.open(recipe, tmp_path / "run")
     run.carry_out()
     net, _ = load(run.folder.chosen("exits"))
     mine = Architecture.load(there / "architecture.json")
@@ -88,13 +89,16 @@ def test_exits_are_searched_for_a_network_that_is_there(alone, tmp_path):
     metrics = json.loads((run.folder.chosen("exits") / "metrics.json").read_text())
     assert metrics["test_accuracy"] > 0.8
     assert len({trial.candidate.architecture for trial in run.study.trials}) > 3
-    # The folder holds the network itself: its file may go, and another one is refused.
+    # The folder holds the network itself, and a supernet that began with its weights: both may go from where they were.
     stored = Recipe.load(run.folder.recipe, stored=True)
     assert Architecture.from_json(stored.space.options["backbone"]) == mine
-    Run.open(stored, tmp_path).carry_out()
     other = Recipe.parse(WITH_EXITS.format(there=there), overrides=[f"space.backbone='{BACKBONE.to_json()}'"])
+    shutil.rmtree(there)
+    shutil.rmtree(run.folder.chosen("exits"))
+    Run.open(stored, tmp_path / "run").carry_out()
+    assert (run.folder.chosen("exits") / "metrics.json").exists()
     with pytest.raises(RecipeError, match=r"space\.backbone"):
-        Run.open(other, tmp_path)
+        Run.open(other, tmp_path / "run")
 
 
 def test_the_supernet_begins_as_the_network(alone):

@@ -142,6 +142,11 @@ def test_a_run_of_it(here, monkeypatch):
         ("Two", {}, r"space 'plain.py:Two' cannot be made: TypeError: .* takes 3 positional arguments"),
         ("Bare", {}, "space 'plain.py:Bare' has not set input, classes, genes"),
         ("Plain", {"widths": []}, "space 'plain.py:Plain' has genes without choices: width"),
+        (
+            "Plain",
+            {"bits": [[8, 8], [32, 32]]},
+            r"bits is \[\[8, 8\], \[32, 32\]\], among which a gene named bits would",
+        ),
         ("Grey", {}, r"space 'plain.py:Grey', for images of shape \(3, 32, 32\) and 10 classes: for grey images only"),
     ],
 )

@@ -59,11 +59,14 @@ def best_static(
 
     Raises:
         NothingFeasible: none is that cheap.
+        ValueError: an evaluation does not tell, as `extra["exit_accuracy"]`, how accurate each exit is.
     """
     found: dict[Architecture, float] = {}
     for trial in trials:
         if trial.evaluation is not None:
             architecture = trial.candidate.architecture
+            if "exit_accuracy" not in trial.evaluation.extra:
+                raise ValueError(f"trial {trial.number} has no extra['exit_accuracy'], a number for each exit")
             for position, accuracy in zip(architecture.exits, trial.evaluation.extra["exit_accuracy"]):
                 static = architecture.with_exits((position,))
                 found[static] = max(accuracy, found.get(static, 0.0))

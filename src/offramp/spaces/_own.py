@@ -60,6 +60,9 @@ def made_own(
         raise ValueError(f"space {name!r} cannot be made: {type(error).__name__}: {error}") from error
     if lacking := [key for key in ("input", "classes", "genes") if not hasattr(made, key)]:
         raise ValueError(f"space {name!r} has not set {', '.join(lacking)}")
+    if len(options.bits) > 1 and not any(gene.name == "bits" for gene in made.genes):
+        told = f"bits is {[list(pair) for pair in options.bits]}, among which a gene named bits would choose"
+        raise ValueError(f"space {name!r}: {told}, and it has none; give one pair, or the class such a gene")
     if empty := [gene.name for gene in made.genes if not gene.choices]:
         raise ValueError(f"space {name!r} has genes without choices: {', '.join(empty)}")
     return made
