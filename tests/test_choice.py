@@ -172,3 +172,9 @@ def test_a_named_network_is_delivered_as_it_is(tmp_path: Path) -> None:
     path.write_text(run.space.sample(3).to_json())
     (chosen,) = run.choice.of(run.study, None)
     assert chosen.candidate.architecture == Architecture.load(path) == run.space.sample(3)
+
+
+def test_a_budget_is_kept_to_its_last_digit(tmp_path: Path) -> None:
+    run = run_of(tmp_path, "deliver.budgets=[{name='small', mean_macs=123456.7}]")
+    recorded(run, run.study, (0.4, 1e5), (0.6, 123456.9))
+    assert accuracies(run.choice.of(run.study, None), run.study) == {"small": 0.4}

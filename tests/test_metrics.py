@@ -78,3 +78,11 @@ def test_a_description_tells_both_mac_rules_and_calibration(architecture, table,
     assert found["mean_macs_by_rule"]["paper"] < found["mean_macs_by_rule"]["executed"]
     assert [e["calibration_error"] for e in found["exits"]] == list(exit_calibration(unlike, "margin"))
     assert found["calibration_error"] == policy_calibration(policy, unlike)
+
+
+def test_curve_records_tell_the_utilisation_on_test(architecture, table):
+    leaving = cost(architecture).leaving()
+    other = ScoreTable(table.logits[::-1] * 0.5, table.labels[::-1])
+    for record in curve_records(curve(table, leaving, measures="margin"), other, {"mean_macs": leaving}):
+        policy = Policy.from_dict({"measure": record["measure"], "thresholds": record["thresholds"]})
+        assert record["utilisation"] == list(operate(policy, other, leaving).utilisation)

@@ -175,3 +175,14 @@ def test_a_folder_without_calibrate_scores_is_named(folder):
     (folder / "policy.json").write_text(Policy("margin", (0.5,) * 4).to_json())
     with pytest.raises(FileNotFoundError, match=r"calibrate_scores\.npz is not there.*by an earlier version"):
         promise(folder)
+
+
+def test_an_accuracy_is_promised_of_all_errors_not_only_of_those_lost(promising):
+    select, calibrate = (ScoreTable.load(promising / f"{name}_scores.npz") for name in ("select", "calibrate"))
+    policies = [Policy("margin", (t,) * 4) for t in [*np.linspace(0.02, 0.98, 25), np.inf]]
+    found = guaranteed_point(promising, accuracy=0.7, confidence=0.9)
+    most = {"most": 1 - 0.7, "confidence": 0.9}
+    assert Policy.from_dict(found) == guaranteed(policies, select, calibrate, MACS, loss="error", **most)
+    assert Policy.from_dict(found) != guaranteed(policies, select, calibrate, MACS, loss="lost", **most)
+    assert found["calibrate"]["error"] == pytest.approx(1 - found["calibrate"]["accuracy"])
+    assert found["calibrate"]["accuracy"] > 0.7

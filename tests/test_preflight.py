@@ -182,3 +182,14 @@ def test_bounds_that_differ_are_told_by_the_keys_that_were_given(overrides, told
     found = [line for line in doubtful(Recipe.parse(MINIMAL, overrides=overrides), DIGITS, SPACE) if "allows" in line]
     assert [part in found[0] for part in told_of] == [True, True]
     assert len(found) == 1
+
+
+def test_a_small_test_split_is_told():
+    (line,) = doubtful(Recipe.parse("[policy]\naccuracy = 0.9"), task("digits", test=96), SPACE)
+    assert line.startswith("the test split, by which networks are judged, has 96 images")
+
+
+def test_a_goal_below_every_budget_is_told():
+    overrides = ['deliver.budgets=[{name="a", mean_macs=9e4}]', "search.constraints=[]"]
+    (line,) = doubtful(Recipe.parse(MINIMAL, overrides=overrides), DIGITS, SPACE)
+    assert line.startswith("policy.mean_macs is 60000, for which the search sets")

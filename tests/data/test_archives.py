@@ -244,3 +244,13 @@ def test_an_archive_cannot_write_outside(ten, tmp_path):
     with pytest.raises(data.DataError, match=r"cifar-10-python\.tar\.gz"):
         data.task("cifar10", ten.parent, verify=False)
     assert not (tmp_path.parent / "escaped").exists()
+
+
+def test_an_archive_packed_from_within_its_folder(ten):
+    wish = {"verify": False, "select": 10, "calibrate": 10}
+    folder = data.task("cifar10", ten.parent, **wish)
+    with tarfile.open(ten.parent / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(ten, arcname=f"./{ten.name}")
+    for file in ten.iterdir():
+        file.unlink()
+    assert data.task("cifar10", ten.parent, **wish).fingerprint() == folder.fingerprint()

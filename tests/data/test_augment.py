@@ -131,3 +131,12 @@ def test_batches_augment():
 def test_a_wrong_call_is_told_at_once(numbered, arguments, message):
     with pytest.raises(DataError, match=message):
         batches(numbered, **arguments)
+
+
+def test_images_of_one_row_are_shifted_along_it():
+    line = noise(5, 1, 1, 9)
+    out = augment_batch(line, Augment(False, 1), generator())
+    assert out.shape == line.shape
+    padded = torch.cat([line[..., 1:2], line, line[..., -2:-1]], 3)
+    for image, cropped in zip(padded, out):
+        assert any(image[..., x : x + 9].equal(cropped) for x in range(3))

@@ -255,3 +255,48 @@ def test_images_that_several_splits_share_are_counted(tmp_path):
 def test_photos_larger_than_memory_are_told(pets):
     with pytest.raises(data.DataError, match=r"40 images of 1000000 x 1000000 pixels take 120,000 GB.*Set size"):
         data.task("folder", pets, size=(10**6, 10**6))
+
+
+def test_turned_photographs_of_every_format_are_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for seed, (name, suffix) in enumerate((("cat", "tif"), ("dog", "png"))):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(np.random.default_rng(seed).integers(0, 256, (12, 4, 6, 3)).astype(np.uint8)):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.{suffix}", exif=exif)
+    assert data.task("folder", tmp_path).input == (3, 6, 4)
+
+
+def test_twelve_bits_in_the_test_part_alone_are_refused(tmp_path):
+    for part, highest in (("train", 65535), ("test", 4000)):
+        (tmp_path / part).mkdir()
+        for name in ("cat", "dog"):
+            write_deep(tmp_path / part / name, [highest] * 12)
+    with pytest.raises(data.DataError, match=r"test/cat/000.png: the brightest of 24 images of 16 bits reaches 4000"):
+        data.task("folder", tmp_path)
+
+
+def test_photos_are_mirrored_and_shifted_by_an_eighth_of_their_height(tmp_path):
+    for seed, name in enumerate(("cat", "dog")):
+        write(tmp_path / name, 20, shape=(24, 48, 3), seed=seed)
+    assert data.task("folder", tmp_path).augment == data.Augment(flip=True, pad=3)
+    assert data.task("folder", tmp_path, size=(7, 48)).augment == data.Augment(flip=True, pad=1)
+
+
+def test_colour_and_size_are_told_from_the_test_part_too(tmp_path):
+    for name in ("cat", "dog"):
+        write(tmp_path / "train" / name, 20, shape=(6, 5))
+        write(tmp_path / "test" / name, 3, shape=(6, 5), seed=9)
+    assert data.task("folder", tmp_path).input == (1, 6, 5)
+    write(tmp_path / "test" / "dog", 1)
+    assert data.task("folder", tmp_path).input == (3, 6, 5)
+    write(tmp_path / "test" / "dog", 1, shape=(7, 5))
+    with pytest.raises(data.DataError, match=r"test/dog/000.png: 7 x 5 .*Set size"):
+        data.task("folder", tmp_path)
+
+
+def test_a_folder_named_like_an_image_is_passed_over_and_told(pets):
+    write(pets / "cat" / "old.png", 1)
+    task = data.task("folder", pets)
+    assert sum(map(len, task.splits.values())) == 40
+    assert any("in cat 20 images, not read old.png/" in note for note in task.notes)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageOps
 
 from offramp.data import DataError
 from offramp.data.image import image_files, image_header, read_image, read_with_peak
@@ -152,3 +152,16 @@ def test_a_file_has_no_other_number_of_channels_and_what_to_do_is_said(tmp_path,
     file = save(tmp_path, np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(DataError, match=rf"x.png: .*input=\({channels}, 4, 4\) has {channels}.*arrays .*Model.predict"):
         read_image(file, (channels, 4, 4))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_header_tells_the_shape_that_is_read(tmp_path, orientation, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = save(tmp_path, pixels, f"x.{suffix}", exif=exif)
+    shape = (6, 4) if orientation in (5, 6, 7, 8) else (4, 6)
+    assert image_header(file) == (False, shape)
+    with Image.open(file) as picture:
+        assert ImageOps.exif_transpose(picture).size == shape[::-1]

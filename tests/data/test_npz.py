@@ -130,3 +130,39 @@ def test_a_damaged_array_is_named(tmp_path):
     (tmp_path / "x.npz").write_bytes(bytes(content))
     with pytest.raises(data.DataError, match=r"x.npz: not a readable"):
         data.task("npz", tmp_path / "x.npz")
+
+
+def test_arrays_are_mirrored_and_shifted_by_an_eighth_of_their_height(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(60, 24, 48, 3), labels=LABELS)
+    assert data.task("npz", tmp_path / "x.npz").augment == data.Augment(flip=True, pad=3)
+
+
+@pytest.mark.parametrize(
+    "shape, input", [((60, 9, 8, 4), (4, 9, 8)), ((60, 4, 9, 8), (4, 9, 8)), ((60, 9, 8, 2), (2, 9, 8))]
+)
+def test_two_and_four_channels_are_taken(tmp_path, shape, input):
+    np.savez(tmp_path / "x.npz", images=images(*shape), labels=LABELS)
+    assert data.task("npz", tmp_path / "x.npz").input == input
+
+
+@pytest.mark.parametrize("lonely", ["x_test", "y_test"])
+def test_half_a_test_part_is_not_taken_for_none(tmp_path, lonely):
+    """The training images would be evaluated in its place."""
+    half = {lonely: images(60, 9, 8) if lonely == "x_test" else LABELS}
+    np.savez(tmp_path / "x.npz", x_train=images(60, 9, 8), y_train=LABELS, **half)
+    with pytest.raises(data.DataError, match=f"has {lonely} and not both of x_test and y_test"):
+        data.read_split(tmp_path / "x.npz", ("0", "1", "2"), (1, 9, 8))
+
+
+def test_no_names_of_classes_are_told(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(60, 9, 8), labels=LABELS, classes=np.array([], str))
+    for read in (lambda f: data.read_split(f, ("0", "1", "2"), (1, 9, 8)), lambda f: data.task("npz", f)):
+        with pytest.raises(data.DataError, match="classes is empty"):
+            read(tmp_path / "x.npz")
+
+
+def test_a_limit_that_leaves_a_class_out_is_what_is_to_change(tmp_path):
+    np.savez(tmp_path / "x.npz", images=images(100, 9, 8), labels=np.repeat([0, 1], [90, 10]))
+    with pytest.raises(data.DataError, match=r"limit=2: keeps no image of \['1'\].*make it larger"):
+        data.task("npz", tmp_path / "x.npz", limit=2)
+    assert set(data.task("npz", tmp_path / "x.npz", limit=20).train.labels.tolist()) == {0, 1}

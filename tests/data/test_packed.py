@@ -170,3 +170,8 @@ def test_damage_is_named_with_its_file(packed, file, damage, message):
     with pytest.raises(data.DataError, match=message) as caught:
         data.task("cifar10", packed.parent, **WISH)
     assert file in str(caught.value)
+
+
+def test_a_root_that_is_given_comes_before_the_environment(packed, monkeypatch, tmp_path):
+    monkeypatch.setenv("OFFRAMP_DATA", str(tmp_path / "elsewhere"))
+    assert len(data.task("cifar10", packed.parent, **WISH).train) == 20

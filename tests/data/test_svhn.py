@@ -70,3 +70,16 @@ def test_damage_is_named_with_its_file(root, content, message):
     with pytest.raises(data.DataError, match=message) as caught:
         data.task("svhn", root, verify=False)
     assert str(file) in str(caught.value)
+
+
+def test_extra_images_keep_their_labels(root):
+    write(root / "svhn" / "test_32x32.mat", 20, 1)
+    pixels, _ = write(root / "svhn" / "extra_32x32.mat", 50, 2, labels=[7] * 50)
+    task = data.task("svhn", root, verify=False, extra=True)
+    extra = {pixels[..., i].transpose(2, 0, 1).tobytes() for i in range(50)}
+    seen = 0
+    for split in (task.train, task.select, task.calibrate):
+        found = [label for image, label in zip(split.images, split.labels.tolist()) if image.numpy().tobytes() in extra]
+        seen += len(found)
+        assert set(found) <= {7}
+    assert seen == 50

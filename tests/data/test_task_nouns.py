@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,3 +91,8 @@ def test_every_public_name_is_there():
         assert getattr(data, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'tusk'"):
         data.tusk  # noqa: B018
+
+
+def test_the_fingerprint_sees_the_names_of_classes():
+    task = data.task("digits", limit=100)
+    assert replace(task, classes=task.classes[::-1]).fingerprint() != task.fingerprint()

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from offramp.architecture import Architecture, Conv
+from offramp.architecture import Architecture, Bottleneck, Conv
 from offramp.cost import cost
+from offramp.layers import layers
 from offramp.spaces import Candidate, OfframpOptions, options_of, space
 
 TWO: dict[str, Any] = {
@@ -215,3 +216,18 @@ def test_options_come_from_a_recipe_s_lists():
                                    "activations": ["relu", "relu"]})  # fmt: skip
     assert isinstance(found, OfframpOptions)
     assert found.widths == ((8,), (16,))
+
+
+def test_the_smaller_side_decides_whether_the_stem_halves():
+    found = space("offramp", (1, 6, 40), 3)
+    for network in (found.smallest(), found.largest()):
+        assert network.stages[0].blocks[0].stride == 1
+        assert min(min(stage.backbone[-1].shape_out[1:]) for stage in layers(network)) == 6
+
+
+def test_squeeze_excite_is_a_quarter_wide_and_at_least_eight():
+    found = space("offramp", (3, 32, 32), 10)
+    values = {gene.name: gene.choices[0] for gene in found.genes} | {"0.squeeze": True, "4.squeeze": True}
+    network = found.decode(found.indices(values)).architecture
+    blocks = [[b for b in stage.blocks if isinstance(b, Bottleneck)] for stage in network.stages]
+    assert [(b.hidden, b.squeeze) for b in (blocks[0][0], blocks[4][0])] == [(16, 8), (80, 20)]

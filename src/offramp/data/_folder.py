@@ -54,10 +54,12 @@ def _passed_over(root: Path, parts: list[Path], classes: tuple[str, ...]) -> Ite
     found = []
     for folder in [part / name for part in parts for name in classes if (part / name).is_dir()]:
         here = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        kinds = Counter(path.suffix.lower() or path.name for path in here if not path.is_dir() and not is_image(path))
+        files = [path for path in here if not path.is_dir()]
+        kinds = Counter(path.suffix.lower() or path.name for path in files if not is_image(path))
         left = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
         if left := [*left, *sorted(f"{path.name}/" for path in here if path.is_dir())]:
-            found.append(f"in {folder.relative_to(root)} {sum(map(is_image, here))} images, not read {', '.join(left)}")
+            read = sum(map(is_image, files))
+            found.append(f"in {folder.relative_to(root)} {read} images, not read {', '.join(left)}")
     if found:
         more = f"; and in {len(found) - _FOLDERS_SHOWN} more" if found[_FOLDERS_SHOWN:] else ""
         yield f"{root}: only images right inside the class folders are read: {'; '.join(found[:_FOLDERS_SHOWN])}{more}"
@@ -72,7 +74,7 @@ def _list_images(root: Path, classes: tuple[str, ...]) -> tuple[list[Path], np.n
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (root / name).glob("*") if is_image(path))
+        found = sorted(path for path in (root / name).glob("*") if is_image(path) and path.is_file())
         files += found
         labels += [label] * len(found)
     if not files:

@@ -78,11 +78,10 @@ def task(
     options = _options(name, reader, Options(size=size, coarse=coarse, extra=extra, verify=verify))
     source = reader.read(_place(name, root, reader), options)
     parts = _split(source, seed, select, calibrate, test)
-    train = parts["train"]
-    if limit is not None:
-        parts["train"] = _limited(train, len(source.classes), limit, seed)
     labels, origins = ({name: getattr(part, what) for name, part in parts.items()} for what in ("labels", "origin"))
     check_classes(labels, source.classes, origins)
+    if limit is not None:
+        parts["train"] = _limited(parts["train"], source.classes, limit, seed)
     augment = Augment(source.flip if flip is None else flip, source.pad if pad is None else pad)
     notes = (*source.notes, *_repeated(parts))
     splits = {part: _tensors(found) for part, found in parts.items()}
@@ -176,10 +175,16 @@ def _checked_seed(seed: int) -> int:
     return seed
 
 
-def _limited(train: Labelled, classes: int, limit: int, seed: int) -> Labelled:
-    if limit < classes:
-        raise DataError(f"limit={limit}: fewer than the {classes} classes. Every class needs an image to train on.")
-    return _take(train, keep(train.labels, classes, limit, seed))
+def _limited(train: Labelled, classes: tuple[str, ...], limit: int, seed: int) -> Labelled:
+    needed = "Every class needs an image to train on"
+    if limit < len(classes):
+        raise DataError(f"limit={limit}: fewer than the {len(classes)} classes. {needed}.")
+    kept = _take(train, keep(train.labels, len(classes), limit, seed))
+    absent = [name for i, name in enumerate(classes) if i not in kept.labels]
+    if absent:
+        rare = f"{absent[:5]}{' ...' if absent[5:] else ''}"
+        raise DataError(f"limit={limit}: keeps no image of {rare}, so few are there. {needed}: make it larger.")
+    return kept
 
 
 def _take(found: Labelled, chosen: Indices) -> Labelled:

@@ -44,6 +44,8 @@ def read_npz_split(file: Path, classes: tuple[str, ...]) -> Labelled:
     Where it names its classes, its labels are brought to the numbers that `classes` have.
     """
     arrays = _load(file)
+    if lonely := [name for name in _TEST if name in arrays and not set(_TEST) <= set(arrays)]:
+        raise DataError(f"{file}: has {lonely[0]} and not both of {' and '.join(_TEST)}. Give both, or neither.")
     for pair in (_TEST, _PLAIN, _TRAIN):
         if set(pair) <= set(arrays):
             return _renumbered(arrays, _pair(arrays, pair, len(_named(arrays, file) or classes), file), classes, file)
@@ -106,6 +108,8 @@ def _named(arrays: dict[str, NDArray[Any]], file: Path) -> tuple[str, ...] | Non
     if "classes" not in arrays:
         return None
     names = tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in arrays["classes"].flat)
+    if not names:
+        raise DataError(f"{file}: classes is empty. Give the names of all classes, or leave it out.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{file}: classes has {twice} more than once. Give every class a name of its own.")
     return names

@@ -81,8 +81,9 @@ def image_header(path: str | Path) -> tuple[bool, tuple[int, int]]:
     """
     try:
         with Image.open(path) as picture:
-            width, height = picture.size
-            sideways = picture.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 swap the axes
+            stored = getattr(picture, "tag_v2", {})  # a TIFF's own size: Pillow turns that of `picture` already
+            width, height = stored.get(256, picture.width), stored.get(257, picture.height)
+            sideways = picture.getexif().get(0x0112) in (5, 6, 7, 8)  # these EXIF orientations swap the axes
             return picture.mode in GREY_MODES, ((width, height) if sideways else (height, width))
     except Exception as error:  # Pillow's decoders raise far more than OSError
         raise _unreadable(path, error) from error
