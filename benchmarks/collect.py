@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.cost import MAC_RULES, cost
 from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
+from offramp.recipe import Recipe
 from offramp.report import Delivered
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
@@ -205,33 +207,34 @@ def tuned(rows: list[Row], run: RunFolder) -> list[Row]:
     return found
 
 
-def searched(run: RunFolder) -> list[Row]:
-    """The search and the random baseline: most accurate feasible trial and hypervolume, on the select split."""
-    front = json.loads(run.front.read_text(encoding="utf-8"))
-    feasible = {}
-    for study in ("search", "random"):
-        feasible[study] = [t for t in front["trials"] if t["study"] == study and t["feasible"]]
-    losses = {
-        s: np.array([[t["metrics"][o] for o in front["objectives"]] for t in found]) for s, found in feasible.items()
-    }
-    if not any(feasible.values()):
+def searched(runs: list[RunFolder]) -> list[Row]:
+    """Each run's search and random baseline: most accurate feasible trial and hypervolume, on the select split.
+
+    Hypervolumes have one reference point, a hundredth beyond the worst feasible trial of all runs.
+    """
+    fronts = [json.loads(run.front.read_text(encoding="utf-8")) for run in runs]
+    feasible, losses = {}, {}
+    for (i, front), study in product(enumerate(fronts), ("search", "random")):
+        if found := [t for t in front["trials"] if t["study"] == study and t["feasible"]]:
+            feasible[i, study] = found
+            losses[i, study] = np.array([[t["metrics"][o] for o in front["objectives"]] for t in found])
+    if not feasible:
         return []
-    reference = np.concatenate([x for x in losses.values() if len(x)]).max(0) * 1.01
-    rows, on_et = [], "et_avg" in front["objectives"]
-    for study, found in feasible.items():
-        if not found:
-            continue
-        best = max(found, key=lambda t: t["metrics"]["accuracy"])
-        total = sum(t["study"] == study for t in front["trials"])
+    reference, rows = np.concatenate([*losses.values()]).max(0) * 1.01, []
+    for (i, study), found in sorted(feasible.items(), key=lambda item: item[0][1] == "random"):
+        front, best = fronts[i], max(found, key=lambda t: t["metrics"]["accuracy"])
         rows.append(
             {
-                "name": f"{front['evaluator']} {study}", "seed": 0, "split": front["split"], "n": front["n"],
-                "evaluations": total, "feasible": len(found), "accuracy": best["metrics"]["accuracy"],
+                "name": f"{front['evaluator']} {study}", "seed": Recipe.load(runs[i].recipe, stored=True).seed,
+                "split": front["split"], "n": front["n"],
+                "evaluations": sum(t["study"] == study for t in front["trials"]), "feasible": len(found),
+                "accuracy": best["metrics"]["accuracy"],
                 "mean_macs": best["metrics"]["mean_macs"], "mac_rule": front["mac_rule"],
-                "hypervolume": hypervolume(losses[study], reference) / float(np.prod(reference)),
+                "hypervolume": hypervolume(losses[i, study], reference) / float(np.prod(reference)),
             }
-            | ({"device": front.get("device"), "et_avg": best["metrics"]["et_avg"]} if on_et else {})
         )  # fmt: skip
+        if "et_avg" in front["objectives"]:
+            rows[-1] |= {"device": front.get("device"), "et_avg": best["metrics"]["et_avg"]}
     return rows
 
 
@@ -250,11 +253,11 @@ def others(rows: list[Row], name: str) -> list[Row]:
     return [row for row in rows if row["name"] != name and not row["name"].startswith(f"{name} ")]
 
 
-def collected(run: RunFolder, recipe: str, note: str) -> Row:
-    """What is told of one run, and its rows."""
+def collected(run: RunFolder, recipe: str, note: str, more: list[RunFolder]) -> Row:
+    """What is told of one run, and its rows; of `more`, their searches."""
     log = [json.loads(line) for line in run.log_file.read_text(encoding="utf-8").splitlines()]
     trained = delivered(run)
-    rows = trained + savings(trained, run) + own_final(trained, run) + tuned(trained, run) + searched(run)
+    rows = trained + savings(trained, run) + own_final(trained, run) + tuned(trained, run) + searched([run, *more])
     found = record(
         f"networks trained by {recipe}, and its search beside random search",
         rows[0]["mac_rule"] if rows else "none: no rows",
@@ -294,11 +297,13 @@ def main() -> None:
     parser.add_argument("--name", help="of this run's rows, in a file of several runs")
     parser.add_argument("--recipe", help="that the run was made by (default: FILE, or with --name the folder's name)")
     parser.add_argument("--note", default="")
+    parser.add_argument("--searches", type=Path, nargs="+", default=[], help="runs of other seeds, for their searches")
     parser.add_argument("--results", type=Path, default=RESULTS, help="another folder to write to")
     options = parser.parse_args()
     recipe = options.recipe or (options.run.resolve().name if options.name else options.file)
     path = options.results / f"{options.file}.json"
-    found = collected(RunFolder(options.run), f"recipes/{recipe}.toml", options.note)
+    searches = [RunFolder(folder) for folder in options.searches]
+    found = collected(RunFolder(options.run), f"recipes/{recipe}.toml", options.note, searches)
     rows = found["rows"]
     if options.name:
         found = merged(json.loads(path.read_text(encoding="utf-8")) if path.exists() else None, found, options.name)
