@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
@@ -23,7 +24,6 @@ import numpy as np
 from offramp.architecture import Architecture
 from offramp.cost import MAC_RULES, cost
 from offramp.policy import Policy, ScoreTable, exit_calibration, policy_calibration
-from offramp.recipe import Recipe
 from offramp.report import Delivered
 from offramp.run_folder import RunFolder, write_json
 from offramp.search.pareto import hypervolume
@@ -225,7 +225,7 @@ def searched(runs: list[RunFolder]) -> list[Row]:
         front, best = fronts[i], max(found, key=lambda t: t["metrics"]["accuracy"])
         rows.append(
             {
-                "name": f"{front['evaluator']} {study}", "seed": Recipe.load(runs[i].recipe, stored=True).seed,
+                "name": f"{front['evaluator']} {study}", "seed": seed_of(runs[i]),
                 "split": front["split"], "n": front["n"],
                 "evaluations": sum(t["study"] == study for t in front["trials"]), "feasible": len(found),
                 "accuracy": best["metrics"]["accuracy"],
@@ -236,6 +236,11 @@ def searched(runs: list[RunFolder]) -> list[Row]:
         if "et_avg" in front["objectives"]:
             rows[-1] |= {"device": front.get("device"), "et_avg": best["metrics"]["et_avg"]}
     return rows
+
+
+def seed_of(run: RunFolder) -> int:
+    """That of the run's recipe; 0 where the folder holds none."""
+    return int(tomllib.loads(run.recipe.read_text(encoding="utf-8")).get("seed", 0)) if run.recipe.exists() else 0
 
 
 def named(rows: list[Row], name: str) -> list[Row]:

@@ -63,6 +63,30 @@ def test_one_run_makes_a_file(script, finished, tmp_path):
     assert (found["note"], found["step_seconds"]) == ("busy", [{"event": "search", "seconds": 12.5}])
 
 
+def test_searches_of_further_seeds_stand_beside_the_runs_own(script, finished, tmp_path):
+    """By one reference point: the other seed's worst trial is dearer, so that its own run alone would give more."""
+    other = copytree(finished, tmp_path / "other")
+    (other / "recipe.toml").write_text("seed = 4\n")
+    rmtree(other / "chosen")
+    front = json.loads((other / "front.json").read_text())
+    for trial in front["trials"]:
+        if trial["metrics"]:
+            trial["metrics"] |= {key: value * 2 for key, value in trial["metrics"].items() if key == "mean_macs"}
+    (other / "front.json").write_text(json.dumps(front))
+    alone = {r["name"]: r for r in collect(script, finished, tmp_path)["rows"] if "one-shot" in r["name"]}
+    found = collect(script, finished, tmp_path, "--searches", other)
+    rows = [row for row in found["rows"] if "one-shot" in row["name"]]
+    assert [(row["name"], row["seed"]) for row in rows] == [
+        (f"one-shot {study}", seed) for study in ("search", "random") for seed in (0, 4)
+    ]
+    for row in rows:
+        assert row["accuracy"] == alone[row["name"]]["accuracy"]
+        assert row["mean_macs"] == alone[row["name"]]["mean_macs"] * (1 if row["seed"] == 0 else 2)
+        if row["seed"] == 0:
+            assert row["hypervolume"] > alone[row["name"]]["hypervolume"]
+    assert len(found["rows"]) == len(collect(script, finished, tmp_path)["rows"]) + 2
+
+
 def test_rows_tell_both_mac_rules_and_calibration_of_the_files(script, finished, tmp_path):
     folder = finished / "chosen" / "best"
     metrics = json.loads((folder / "metrics.json").read_text())
